@@ -1,0 +1,359 @@
+"""The one error tree: every failure a user can meet has a stable code and a remedy.
+
+    ChimeraError                          CH000
+    ├── InputError                        CH100  what the caller gave cannot be used
+    │   ├── GoalInvalid                   CH101
+    │   ├── FeedUnreadable                CH102
+    │   ├── MissionNotFound               CH103
+    │   ├── ArtifactNotFound              CH104
+    │   └── CheckpointNotFound            CH105
+    ├── ConfigError                       CH200  the settings cannot work
+    │   ├── SettingsInvalid               CH201
+    │   ├── ExtraMissing                  CH202
+    │   └── SpecError                     CH203
+    ├── StoreError                        CH300  Postgres, Redis or the disk
+    │   ├── StoreUnavailable              CH301
+    │   ├── SchemaOutdated                CH302
+    │   ├── SchemaNewer                   CH303
+    │   ├── StoreFull                     CH304
+    │   └── AuditBroken                   CH305
+    ├── ModelError                        CH400  a chat model
+    │   ├── ModelUnknown                  CH401
+    │   ├── ModelFailed                   CH402
+    │   ├── ModelTimeout                  CH403
+    │   └── ModelAnswerInvalid            CH404
+    ├── GuardRejected                     CH500  a guard said no
+    │   └── UnguardedEdge                 CH501
+    ├── ToolFailed                        CH600  a tool call did not give a usable result
+    │   ├── ToolUnknown                   CH601
+    │   ├── ToolServerDown                CH602
+    │   ├── ToolTimeout                   CH603
+    │   ├── ToolResultTooLarge            CH604
+    │   └── ToolRefused                   CH605
+    ├── MissionError                      CH700  a mission cannot go on
+    │   ├── BudgetExceeded                CH701
+    │   ├── ConflictError                 CH702
+    │   ├── MissionBusy                   CH703
+    │   ├── PlanInvalid                   CH704
+    │   └── MissionExpired                CH705
+    ├── PaymentRefused                    CH800  money stays where it is
+    └── RemoteAgentError                  CH900  a peer failed or misbehaved
+
+Codes never change their meaning. A message is one line, holds no secret and no prompt text; ``context`` holds
+the ids that a log line needs. ``chimera errors`` prints this catalogue.
+"""
+
+from typing import Any, ClassVar
+
+
+class ChimeraError(Exception):
+    """Something went wrong that Chimera knows how to name."""
+
+    code: ClassVar[str] = "CH000"
+    remedy: ClassVar[str] = "Run `chimera doctor`; if that finds nothing, report it with the code and the trail."
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str | None = None, *, remedy: str | None = None, **context: Any) -> None:
+        self.message = " ".join((message or (self.__doc__ or "").splitlines()[0]).split())
+        self.hint = remedy or self.remedy
+        self.context = context
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.message}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.hint, self.context))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The error as plain data for ``--json`` and the API."""
+        return {"code": self.code, "message": self.message, "remedy": self.hint, **self.context}
+
+
+def _rebuild(kind: type[ChimeraError], message: str, remedy: str, context: dict[str, Any]) -> ChimeraError:
+    return kind(message, remedy=remedy, **context)
+
+
+class InputError(ChimeraError):
+    """What was given cannot be used."""
+
+    code = "CH100"
+    remedy = "Check the argument named in the message."
+    exit_code = 2
+
+
+class GoalInvalid(InputError):
+    """The goal is empty, too long or not text."""
+
+    code = "CH101"
+    remedy = "Give a goal of 1 to 8,000 characters; put long material into an input file or a feed."
+
+
+class FeedUnreadable(InputError):
+    """The feed could not be read, or holds no usable row."""
+
+    code = "CH102"
+    remedy = "Give a readable file or http(s) URL of RSS, Atom, JSON, JSONL or CSV with a timestamp in each row."
+
+
+class MissionNotFound(InputError):
+    """No mission has that id."""
+
+    code = "CH103"
+    remedy = "`chimera ls` lists the missions; a unique prefix of the id is enough."
+
+
+class ArtifactNotFound(InputError):
+    """The mission has no artifact of that name."""
+
+    code = "CH104"
+    remedy = "`chimera show MISSION` lists the artifacts."
+
+
+class CheckpointNotFound(InputError):
+    """The mission has no such checkpoint."""
+
+    code = "CH105"
+    remedy = "`chimera history MISSION` lists the checkpoints."
+
+
+class ConfigError(ChimeraError):
+    """The settings cannot work."""
+
+    code = "CH200"
+    remedy = "`chimera doctor` shows which settings are used and where they come from."
+    exit_code = 2
+
+
+class SettingsInvalid(ConfigError):
+    """A setting has a value that is not allowed."""
+
+    code = "CH201"
+    remedy = "Correct the setting named in the message; `chimera init` writes a commented settings file."
+
+
+class ExtraMissing(ConfigError):
+    """An optional part is not installed."""
+
+    code = "CH202"
+    remedy = "Install the extra named in the message."
+
+
+class SpecError(ConfigError):
+    """A specification file is malformed, or code and specification disagree."""
+
+    code = "CH203"
+    remedy = "Correct the clause or the code named in the message."
+
+
+class StoreError(ChimeraError):
+    """The system of record failed."""
+
+    code = "CH300"
+    remedy = "`chimera doctor` shows the state of Postgres and Redis; `chimera resume` goes on where the mission stopped."
+    exit_code = 4
+    retryable = True
+
+
+class StoreUnavailable(StoreError):
+    """Postgres or Redis cannot be reached."""
+
+    code = "CH301"
+    remedy = "Check CHIMERA_DATABASE_URL and CHIMERA_REDIS_URL, or unset them to use the embedded servers."
+
+
+class SchemaOutdated(StoreError):
+    """The database has an older schema than this version needs."""
+
+    code = "CH302"
+    remedy = "Run `chimera migrate`; take a backup first."
+    retryable = False
+
+
+class SchemaNewer(StoreError):
+    """The database was written by a newer version."""
+
+    code = "CH303"
+    remedy = "Upgrade chimera-swarm, or name another database."
+    retryable = False
+
+
+class StoreFull(StoreError):
+    """The disk is full."""
+
+    code = "CH304"
+    remedy = "Free disk space, then `chimera resume MISSION`; nothing that was committed is lost."
+
+
+class AuditBroken(StoreError):
+    """The audit chain does not verify."""
+
+    code = "CH305"
+    remedy = "Keep the database as it is, and compare with the last exported checkpoint of the chain."
+    retryable = False
+
+
+class ModelError(ChimeraError):
+    """A chat model could not be used."""
+
+    code = "CH400"
+    remedy = "`chimera doctor` tests the configured model; unset CHIMERA_MODEL to use the offline rules."
+    exit_code = 5
+
+
+class ModelUnknown(ModelError):
+    """No chat model has that name."""
+
+    code = "CH401"
+    remedy = "Use offline, or PROVIDER:MODEL such as openai:gpt-5 or anthropic:claude-sonnet-5, with its package installed."
+    exit_code = 2
+
+
+class ModelFailed(ModelError):
+    """The model's service answered with an error, or not at all."""
+
+    code = "CH402"
+    remedy = "Check the service, its key and its base URL; `chimera resume` goes on from the last checkpoint."
+    retryable = True
+
+
+class ModelTimeout(ModelFailed):
+    """The model did not answer before the deadline."""
+
+    code = "CH403"
+    remedy = "Raise CHIMERA_MODEL_TIMEOUT_S or use a faster model; `chimera resume` goes on from the last checkpoint."
+
+
+class ModelAnswerInvalid(ModelError):
+    """The model's answer does not have the form it was asked for."""
+
+    code = "CH404"
+    remedy = "Use a model that supports structured output and tool calls."
+    retryable = True
+
+
+class GuardRejected(ChimeraError):
+    """A guard refused the request."""
+
+    code = "CH500"
+    remedy = "`chimera show MISSION` names the rule; change the request or have the policy reviewed."
+    exit_code = 6
+
+
+class UnguardedEdge(GuardRejected):
+    """A graph reaches a tool or a payment without a guard."""
+
+    code = "CH501"
+    remedy = "Wire the hop with chimera.guards.edges."
+
+
+class ToolFailed(ChimeraError):
+    """A tool call gave no usable result."""
+
+    code = "CH600"
+    remedy = "`chimera show MISSION` has the call; the task is retried by itself where that is safe."
+    exit_code = 7
+
+
+class ToolUnknown(ToolFailed):
+    """No connected server offers that tool."""
+
+    code = "CH601"
+    remedy = "`chimera tools ls` lists the tools."
+
+
+class ToolServerDown(ToolFailed):
+    """The tool's server cannot be started or reached."""
+
+    code = "CH602"
+    remedy = "`chimera doctor` tests each server; check its command or URL."
+    retryable = True
+
+
+class ToolTimeout(ToolFailed):
+    """The tool did not answer before the deadline."""
+
+    code = "CH603"
+    remedy = "Raise CHIMERA_TOOL_TIMEOUT_S, or ask for less in one call."
+    retryable = True
+
+
+class ToolResultTooLarge(ToolFailed):
+    """The tool's result is larger than allowed."""
+
+    code = "CH604"
+    remedy = "Ask the tool for less, or raise CHIMERA_TOOL_RESULT_MAX_BYTES."
+
+
+class ToolRefused(ToolFailed):
+    """The tool answered that it could not do this."""
+
+    code = "CH605"
+    remedy = "Read the tool's reason; usually an argument is wrong."
+
+
+class MissionError(ChimeraError):
+    """A mission cannot go on."""
+
+    code = "CH700"
+    remedy = "`chimera show MISSION` has the reasons."
+
+
+class BudgetExceeded(MissionError):
+    """The mission's budget is used up."""
+
+    code = "CH701"
+    remedy = "Raise the budget with `--budget` or `--max-tokens`, or ask for less."
+
+
+class ConflictError(MissionError):
+    """The thing was changed by somebody else in the meantime."""
+
+    code = "CH702"
+    remedy = "Look at it again and repeat the change if it still applies."
+
+
+class MissionBusy(MissionError):
+    """Another process is running this mission."""
+
+    code = "CH703"
+    remedy = "Wait for it, or `chimera cancel MISSION` first."
+
+
+class PlanInvalid(MissionError):
+    """The plan is not a task graph that can be executed."""
+
+    code = "CH704"
+    remedy = "Rephrase the goal, or use a stronger planner model."
+
+
+class MissionExpired(MissionError):
+    """The mission did not finish before its deadline."""
+
+    code = "CH705"
+    remedy = "Raise `--deadline`, then `chimera resume MISSION`."
+
+
+class PaymentRefused(ChimeraError):
+    """The payment was refused; no money moved."""
+
+    code = "CH800"
+    remedy = "`chimera show MISSION` names the reason."
+    exit_code = 6
+
+
+class RemoteAgentError(ChimeraError):
+    """A foreign agent failed or broke the protocol."""
+
+    code = "CH900"
+    remedy = "Check the peer's card and status."
+
+
+def catalogue() -> list[type[ChimeraError]]:
+    """Every error class of the tree, in the order of its code."""
+
+    def below(kind: type[ChimeraError]) -> list[type[ChimeraError]]:
+        return [kind, *(found for child in kind.__subclasses__() for found in below(child))]
+
+    return sorted(below(ChimeraError), key=lambda kind: kind.code)

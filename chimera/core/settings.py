@@ -1,0 +1,102 @@
+"""All settings in one place, read once at the edge and passed on; nothing else reads the environment.
+
+Sources, first wins: arguments, ``CHIMERA_*`` environment variables, ``chimera.toml`` in the working folder (or the file
+named by ``CHIMERA_CONFIG``), defaults. ``chimera init`` writes a commented ``chimera.toml``.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from platformdirs import user_data_path
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from chimera.core.errors import SettingsInvalid
+
+CONFIG_FILE = "chimera.toml"
+ROLES = ("orchestrator", "planner", "worker", "judge")
+
+_Url = Annotated[SecretStr | None, BeforeValidator(lambda value: value or None)]  # "" in a shell means: not set
+
+
+class Settings(BaseSettings):
+    """How this installation runs. Every field is ``CHIMERA_<NAME>`` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="CHIMERA_", extra="forbid", frozen=True, env_nested_delimiter="__")
+
+    home: Path = Field(
+        default_factory=lambda: user_data_path("chimera", appauthor=False),
+        description="folder of the embedded servers and the artifacts",
+    )
+    database_url: _Url = Field(default=None, description="PostgreSQL to use instead of the embedded one")
+    redis_url: _Url = Field(default=None, description="Redis or Valkey to use instead of the embedded one")
+    embedded_idle_s: float = Field(default=60.0, ge=0, description="embedded servers stop after this long unused")
+
+    model: str = Field(default="offline", description="offline, or PROVIDER:MODEL of any LangChain chat model")
+    models: dict[str, str] = Field(default_factory=dict, description="a model per role: orchestrator, planner, worker, judge")
+    model_fallbacks: list[str] = Field(default_factory=list, description="models to try when the first one fails")
+    model_base_url: str | None = Field(default=None, description="base URL of an OpenAI-compatible service")
+    model_api_key: SecretStr | None = Field(default=None, description="its key; the provider's own variable works too")
+    model_timeout_s: PositiveFloat = Field(default=60.0, description="deadline of one model call")
+    model_retries: int = Field(default=2, ge=0, le=10, description="repeats of a failed model call")
+    prices: dict[str, tuple[int, int]] = Field(
+        default_factory=dict, description="millionths of a dollar per million tokens, in and out, by model name"
+    )
+
+    servers: Path | None = Field(default=None, description="JSON file with mcpServers to connect besides our own")
+    tool_timeout_s: PositiveFloat = Field(default=60.0, description="deadline of one tool call")
+    tool_start_timeout_s: PositiveFloat = Field(default=30.0, description="deadline for a tool server to start")
+    tool_result_max_bytes: PositiveInt = Field(default=1_000_000, description="largest tool result taken")
+    tool_argument_max_bytes: PositiveInt = Field(default=262_144, description="largest tool arguments sent")
+    feed_max_bytes: PositiveInt = Field(default=64_000_000, description="largest feed read")
+    trend_feed: str | None = Field(default=None, description="feed that TrendFetcher reads when none is given")
+
+    max_attempts: PositiveInt = Field(default=2, description="tries of one task before it is planned anew")
+    max_replans: int = Field(default=1, ge=0, description="new plans of one team before it escalates")
+    max_steps: PositiveInt = Field(default=12, description="model turns of one agent")
+    max_parallel: PositiveInt = Field(default=64, description="agents of one mission at the same time")
+    max_tokens: PositiveInt = Field(default=2_000_000, description="tokens of one mission, unless it says less")
+    auto_approve: float = Field(default=0.90, ge=0, le=1, description="confidence that needs no human")
+    auto_review: float = Field(default=0.70, ge=0, le=1, description="confidence that is reviewed afterwards")
+    require_approval: float = Field(default=0.50, ge=0, le=1, description="confidence that needs a human first")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments before environment before file."""
+        named = os.environ.get("CHIMERA_CONFIG")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(named or CONFIG_FILE))
+
+    def model_for(self, role: str) -> str:
+        """The name of the model that plays ``role``."""
+        return self.models.get(role, self.model)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsInvalid: a value is not allowed, a role is unknown, or the named file is not there.
+    """
+    named = os.environ.get("CHIMERA_CONFIG")
+    if named and not Path(named).is_file():
+        raise SettingsInvalid(f"CHIMERA_CONFIG names {named}, which is not a file")
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise SettingsInvalid(f"{where}: {first['msg']}") from None  # the cause would show the value, maybe a secret
+    except ValueError as error:
+        raise SettingsInvalid(f"{CONFIG_FILE} or a CHIMERA_ variable cannot be read: {type(error).__name__}") from None
+    unknown = set(settings.models) - set(ROLES)
+    if unknown:
+        raise SettingsInvalid(f"models: unknown role {sorted(unknown)[0]}; roles are {', '.join(ROLES)}")
+    return settings
