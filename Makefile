@@ -1,0 +1,49 @@
+# Needs Python >= 3.11, git and make. Every target sets up .venv by itself; a second run finds it in place.
+#   make setup PYTHON=/path/to/python3.12    another Python
+#   make test PYTEST_ARGS="-k feed -x"       a part of the tests
+#   make lock LOCK_ARGS=--upgrade            newer versions of everything
+
+BIN := .venv/bin
+TEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+LOCK_ARGS ?=
+# One worker runs a whole file, so that the servers that a file starts are started once.
+PYTEST := $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check bench lock clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv from requirements.lock
+	@sh scripts/setup.sh
+
+demo: setup ## run the main job on a small feed, with nothing configured
+	@$(BIN)/chimera demo
+
+test: setup ## run the tests, without the long ones
+	$(PYTEST) -m "not long" $(PYTEST_ARGS)
+
+test-all: setup ## run every test
+	$(PYTEST) $(PYTEST_ARGS)
+
+check: setup ## lint, format, types, layers, and whether the lock fits pyproject.toml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pyright
+	$(BIN)/pytest -q -p no:cacheprovider tests/unit/test_packaging.py
+
+bench: setup ## run the evaluation of missions and print its figures
+	$(BIN)/chimera eval missions --json
+
+lock: setup ## write requirements.lock again from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+		--generate-hashes --no-annotate --no-emit-index-url --custom-compile-command "make lock" \
+		$(LOCK_ARGS) --output-file requirements.lock pyproject.toml
+
+clean: ## remove .venv, caches and built files; the data of Chimera stays
+	rm -rf .venv .venv-uv .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .deepeval .langgraph_api dist build
+	find chimera tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,166 @@
+"""The package holds its own rules: lock, reasons, root links and layers say what the design says.
+
+Proves that an install is the same everywhere (every declared requirement is pinned with hashes, nothing in the lock is
+left over, no address is named), that every dependency states why it is here, and that the layer contract is whole.
+"""
+
+import importlib.metadata
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+LINKS = ("graphs", "nodes", "tools", "guards", "evals")
+# DESIGN: top to bottom; a layer imports only those below it, rooms on one line do not import each other.
+LAYERS = (
+    {"cli", "server"},
+    {"bench", "sim", "evals"},
+    {"app"},
+    {"graphs"},
+    {"nodes"},
+    {"fleet", "network", "skills"},
+    {"guards"},
+    {"tools", "commerce", "review", "memory"},
+    {"models", "store"},
+    {"core"},
+)
+
+
+def config() -> dict[str, Any]:
+    return tomllib.loads(PYPROJECT)
+
+
+def declared() -> list[Requirement]:
+    """Every requirement of the package, its extras and the development group."""
+    project = config()["project"]
+    lines = [*project["dependencies"], *config()["dependency-groups"]["dev"]]
+    for extra in project["optional-dependencies"].values():
+        lines += extra
+    return [Requirement(line) for line in lines]
+
+
+def locked() -> dict[str, str]:
+    """Name to version, for the packages of the lock that this platform installs."""
+    found: dict[str, str] = {}
+    for line in re.findall(r"^[A-Za-z0-9].*==.*$", LOCK, re.MULTILINE):
+        requirement = Requirement(line.removesuffix(" \\"))
+        if requirement.marker is None or requirement.marker.evaluate():
+            found[canonicalize_name(requirement.name)] = str(requirement.specifier).removeprefix("==")
+    return found
+
+
+def needed_by(requirement: Requirement) -> Iterator[Requirement]:
+    """What an installed package asks for, with the extras that are asked of it."""
+    for line in importlib.metadata.distribution(requirement.name).requires or []:
+        child = Requirement(line)
+        if child.marker is None or any(child.marker.evaluate({"extra": extra}) for extra in {"", *requirement.extras}):
+            yield child
+
+
+def closure(roots: list[Requirement]) -> set[str]:
+    names: set[str] = set()
+    seen: set[tuple[str, frozenset[str]]] = set()
+    queue = list(roots)
+    while queue:
+        requirement = queue.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key not in seen:
+            seen.add(key)
+            names.add(key[0])
+            queue += needed_by(requirement)
+    return names
+
+
+def test_the_lock_is_made_of_pins_and_hashes_and_names_no_address() -> None:
+    assert "://" not in LOCK
+    line = re.compile(r"[a-z0-9][a-z0-9._-]*==[^/@]+ \\|    --hash=sha256:[0-9a-f]{64}(?: \\)?|#[^/]*")
+    assert [text for text in LOCK.splitlines() if not line.fullmatch(text)] == []
+
+
+def test_every_locked_version_has_hashes() -> None:
+    stanzas = re.split(r"\n(?=[A-Za-z0-9])", LOCK)[1:]
+    assert len(stanzas) > 100
+    assert [stanza.split("==")[0] for stanza in stanzas if "--hash=sha256:" not in stanza] == []
+
+
+def test_every_declared_requirement_is_locked_at_a_version_it_allows() -> None:
+    versions = locked()
+    wrong = [
+        f"{requirement} (locked: {versions.get(canonicalize_name(requirement.name))})"
+        for requirement in declared()
+        if versions.get(canonicalize_name(requirement.name), "absent") not in requirement.specifier
+    ]
+    assert wrong == [], "run `make lock`"
+
+
+def test_the_lock_holds_what_is_needed_and_nothing_else() -> None:
+    needed, versions = closure(declared()), set(locked())
+    assert needed - versions == set(), "missing from the lock: run `make lock`"
+    assert versions - needed == set(), "left over in the lock: run `make lock`"
+
+
+def test_installed_versions_are_the_locked_ones() -> None:
+    wrong = {
+        name: (version, importlib.metadata.version(name))
+        for name, version in locked().items()
+        if importlib.metadata.version(name) != version
+    }
+    assert wrong == {}, "run `make setup`"
+
+
+def test_every_dependency_line_says_why_it_is_there() -> None:
+    lines = [line.strip() for line in PYPROJECT.splitlines()]
+    names = {canonicalize_name(requirement.name) for requirement in declared()}
+    stated: set[str] = set()
+    for line in lines:
+        match = re.fullmatch(r'"([A-Za-z0-9._-]+)[^"]*",\s*#\s*(\S.{9,})', line)
+        if match:
+            stated.add(canonicalize_name(match[1]))
+    assert names - stated == set()
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_root_link_leads_to_its_room(name: str) -> None:
+    link = ROOT / name
+    if not link.is_symlink() and link.is_file():
+        pytest.skip("this checkout has no symbolic links (core.symlinks=false)")
+    assert link.readlink() == Path("chimera") / name
+    assert (link / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("name", [*LINKS, "tests"])
+def test_lint_refuses_the_second_copy_of_a_room(name: str) -> None:
+    assert name in config()["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
+
+
+def test_git_tracks_no_file_that_writes_addresses() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, timeout=20, check=True)
+    names = {Path(line).name for line in done.stdout.splitlines()}
+    assert "requirements.lock" in names
+    assert names.isdisjoint({"uv.lock", "poetry.lock", "package-lock.json", "yarn.lock", "pnpm-lock.yaml"})
+
+
+def test_the_layer_contract_is_the_design() -> None:
+    (contract,) = (item for item in config()["tool"]["importlinter"]["contracts"] if item["id"] == "layers")
+    stated = [{room.strip(" ()") for room in layer.split("|")} for layer in contract["layers"]]
+    assert stated == list(LAYERS)
+    assert contract["containers"] == ["chimera"]
+    assert contract["exhaustive"]
+    assert "ignore_imports" not in contract
+
+
+def test_tests_never_load_the_plugins_that_change_a_run() -> None:
+    options = config()["tool"]["pytest"]["ini_options"]["addopts"]
+    for plugin in ("deepeval", "langsmith_plugin", "repeat", "rerunfailures"):
+        assert f"no:{plugin}" in options
