@@ -11,7 +11,7 @@ fail() {
 }
 
 wanted() {
-    printf '%s\n' "$here" # the scripts in .venv/bin name their place, so a moved checkout is set up again
+    printf '%s\n' "$here"
     cksum requirements.lock pyproject.toml
 }
 
@@ -63,19 +63,35 @@ choose_cache() {
     fi
 }
 
+# uv trusts a list of its own. Where the system keeps one, use that: it also knows a company's certificates.
+choose_certificates() {
+    for file in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem; do
+        if [ -r "$file" ]; then
+            export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}" UV_NATIVE_TLS="${UV_NATIVE_TLS:-true}" # the second: older uv
+            return
+        fi
+    done
+}
+
 if [ "$(cat .venv/.ready 2>/dev/null)" = "$(wanted)" ] && .venv/bin/python -c '' 2>/dev/null; then exit 0; fi
 
 find_python
 find_uv
 choose_cache
+choose_certificates
 unset UV_SYSTEM_PYTHON            # set in many containers; it would send the packages past .venv
 export UV_PYTHON_DOWNLOADS=never  # the Python found above, not one from the network
 
+# The scripts in .venv/bin name their place: after a move of the checkout they would run the old one.
+if [ "$(head -n 1 .venv/.ready 2>/dev/null || echo "$here")" != "$here" ]; then rm -rf .venv; fi
 rm -f .venv/.ready
 if ! recent .venv/bin/python; then
     rm -rf .venv
     "$uv" venv --quiet --python "$python" .venv
 fi
-"$uv" pip sync --python .venv/bin/python --require-hashes requirements.lock
+printf 'setup: filling .venv from requirements.lock (the first time downloads about 180 MB)\n' >&2
+if [ -t 2 ]; then quiet=; else quiet=--quiet; fi # progress for a person, no list of packages in a log
+# The lock also binds what builds the few packages that come as source.
+"$uv" pip sync $quiet --python .venv/bin/python --require-hashes --build-constraints requirements.lock requirements.lock
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 wanted >.venv/.ready
