@@ -7,7 +7,9 @@ left over, no address is named), that every dependency states why it is here, an
 import importlib.metadata
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,16 @@ def test_tests_never_load_the_plugins_that_change_a_run() -> None:
     options = config()["tool"]["pytest"]["ini_options"]["addopts"]
     for plugin in ("deepeval", "langsmith_plugin", "repeat", "rerunfailures"):
         assert f"no:{plugin}" in options
+
+
+def test_the_wheel_installs_one_name_and_carries_the_specs(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, capture_output=True, timeout=50, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        entry_points = archive.read(next(name for name in names if name.endswith("/entry_points.txt"))).decode()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"chimera"}
+    assert "chimera/py.typed" in names
+    assert {f"chimera/_specs/{spec.name}" for spec in (ROOT / "specs").glob("*.md")} <= set(names)
+    assert "chimera = chimera.cli.main:app" in entry_points
