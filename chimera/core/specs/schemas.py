@@ -65,7 +65,7 @@ def examples(root: Path | None = None) -> Iterator[Example]:
 
 
 def problems(schema_id: str, value: Any, root: Path | None = None) -> list[str]:
-    """Where ``value`` breaks the schema; empty when it fits. The value itself is never quoted.
+    """Where ``value`` breaks the schema; empty when it fits. Fields are named, values are never quoted.
 
     Raises:
         SpecError: there is no such schema, or a file is malformed.
