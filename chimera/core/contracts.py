@@ -79,7 +79,9 @@ class Task(Contract):
     instruction: str = Field(min_length=1, max_length=GOAL_MAX)
     depends_on: list[str] = Field(default_factory=list)
     tools: list[CapabilityName] = Field(default_factory=list, max_length=8, description="all that the task may call")
-    arguments: dict[str, Any] = Field(default_factory=dict, description="arguments that the planner already knows")
+    arguments: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="by tool, the arguments that the planner already knows"
+    )
     criteria: list[Criterion] = Field(default_factory=lambda: [Criterion(kind="nonempty")], min_length=1)
     cost_tokens: int = Field(default=0, ge=0, description="estimate")
     confidence: Confidence = 0.5
@@ -169,6 +171,7 @@ class TaskResult(Contract):
     artifacts: list[Artifact] = Field(default_factory=list[Artifact])
     error: dict[str, Any] | None = Field(default=None, description="code, message, remedy of the failure")
     context_version: str
+    observations: list[str] = Field(default_factory=list, description="what the tools gave, for the judge")
     provider: str = Field(default="", description="the model that did it; offline rules say so")
     tool_calls: int = Field(default=0, ge=0)
 

@@ -151,7 +151,9 @@ class StoreError(ChimeraError):
     """The system of record failed."""
 
     code = "CH300"
-    remedy = "`chimera doctor` shows the state of Postgres and Redis; `chimera resume` goes on where the mission stopped."
+    remedy = (
+        "`chimera doctor` shows the state of Postgres and Redis; `chimera resume` goes on where the mission stopped."
+    )
     exit_code = 4
     retryable = True
 
@@ -206,7 +208,9 @@ class ModelUnknown(ModelError):
     """No chat model has that name."""
 
     code = "CH401"
-    remedy = "Use offline, or PROVIDER:MODEL such as openai:gpt-5 or anthropic:claude-sonnet-5, with its package installed."
+    remedy = (
+        "Use offline, or PROVIDER:MODEL such as openai:gpt-5 or anthropic:claude-sonnet-5, with its package installed."
+    )
     exit_code = 2
 
 

@@ -31,7 +31,9 @@ class Money(BaseModel):
         """
         match = _AMOUNT.fullmatch(text.strip()) if text.isascii() else None
         if match is None:
-            raise InputError(f"not an amount: {text[:40]!r}", remedy="Write an amount with its asset, such as '0.25 USD'.")
+            raise InputError(
+                f"not an amount: {text[:40]!r}", remedy="Write an amount with its asset, such as '0.25 USD'."
+            )
         asset = match["asset"]
         if asset not in DECIMALS:
             raise InputError(f"unknown asset {asset}", remedy=f"Known assets: {', '.join(DECIMALS)}.")

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     embedded_idle_s: float = Field(default=60.0, ge=0, description="embedded servers stop after this long unused")
 
     model: str = Field(default="offline", description="offline, or PROVIDER:MODEL of any LangChain chat model")
-    models: dict[str, str] = Field(default_factory=dict, description="a model per role: orchestrator, planner, worker, judge")
+    models: dict[str, str] = Field(
+        default_factory=dict, description="a model per role: orchestrator, planner, worker, judge"
+    )
     model_fallbacks: list[str] = Field(default_factory=list, description="models to try when the first one fails")
     model_base_url: str | None = Field(default=None, description="base URL of an OpenAI-compatible service")
     model_api_key: SecretStr | None = Field(default=None, description="its key; the provider's own variable works too")

@@ -1,0 +1,69 @@
+"""Chimera runs fleets of autonomous LLM agents and keeps them governed.
+
+The public names load on first use, so that ``import chimera`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chimera.core.contracts import Budget, Decision, Mission, MissionResult, ReviewDecision, ReviewItem, Verdict
+    from chimera.core.errors import ChimeraError
+    from chimera.core.money import Money
+    from chimera.guards.gateway import SecurityGateway
+    from chimera.nodes.judge import Judge
+    from chimera.nodes.planner import Planner
+    from chimera.nodes.worker import Worker
+    from chimera.skills.trends import TrendFetcher
+    from chimera.swarm import ChimeraSwarm
+    from chimera.sync import run, stream
+
+_HOMES = {
+    "Budget": "chimera.core.contracts",
+    "ChimeraError": "chimera.core.errors",
+    "ChimeraSwarm": "chimera.swarm",
+    "Decision": "chimera.core.contracts",
+    "Judge": "chimera.nodes.judge",
+    "Mission": "chimera.core.contracts",
+    "MissionResult": "chimera.core.contracts",
+    "Money": "chimera.core.money",
+    "Planner": "chimera.nodes.planner",
+    "ReviewDecision": "chimera.core.contracts",
+    "ReviewItem": "chimera.core.contracts",
+    "SecurityGateway": "chimera.guards.gateway",
+    "TrendFetcher": "chimera.skills.trends",
+    "Verdict": "chimera.core.contracts",
+    "Worker": "chimera.nodes.worker",
+    "run": "chimera.sync",
+    "stream": "chimera.sync",
+}
+
+__all__ = [
+    "Budget",
+    "ChimeraError",
+    "ChimeraSwarm",
+    "Decision",
+    "Judge",
+    "Mission",
+    "MissionResult",
+    "Money",
+    "Planner",
+    "ReviewDecision",
+    "ReviewItem",
+    "SecurityGateway",
+    "TrendFetcher",
+    "Verdict",
+    "Worker",
+    "run",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'chimera' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

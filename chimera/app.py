@@ -1,0 +1,147 @@
+"""The composition root: from settings to services to graphs. The only place that knows every room."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.graph.state import CompiledStateGraph
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from chimera.core.clock import Clock, SystemClock
+from chimera.core.errors import StoreUnavailable
+from chimera.core.ids import NewId, random_ids
+from chimera.core.settings import Settings, load_settings
+from chimera.fleet.dispatch import LocalDispatch
+from chimera.graphs.agent import build_agent
+from chimera.graphs.mission import build_mission
+from chimera.guards.effects import Effects
+from chimera.guards.gateway import SecurityGateway, first_chains
+from chimera.models.calls import Models
+from chimera.nodes.context import Context
+from chimera.nodes.judge import Judge
+from chimera.nodes.planner import Planner
+from chimera.nodes.worker import Worker
+from chimera.review.queue import ReviewQueue
+from chimera.store.audit import AuditLog
+from chimera.store.effects import EffectJournal
+from chimera.store.embedded import EmbeddedServers
+from chimera.store.events import EventBus
+from chimera.store.migrate import ensure_schema
+from chimera.store.missions import MissionStore
+from chimera.store.postgres import Pool, open_pool
+from chimera.store.usage import UsageLog
+from chimera.tools.artifacts import ArtifactStore
+from chimera.tools.mesh.mesh import ToolMesh
+from chimera.tools.mesh.servers import configured, first_party
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Replacements for the parts that users subclass; None means the one that asks the configured model."""
+
+    planner: Planner | None = None
+    worker: Worker | None = None
+    judge: Judge | None = None
+    models: "Mapping[str, BaseChatModel] | None" = None
+
+
+@dataclass(frozen=True)
+class App:
+    """A running installation: its services, its saver and its graphs."""
+
+    settings: Settings
+    context: Context
+    pool: Pool
+    saver: AsyncPostgresSaver
+    mesh: ToolMesh
+    mission: "CompiledStateGraph[Any, Any, Any, Any]"
+    agent: "CompiledStateGraph[Any, Any, Any, Any]"
+
+
+@asynccontextmanager
+async def open_app(
+    settings: Settings | None = None,
+    roles: Roles = Roles(),
+    *,
+    clock: Clock | None = None,
+    new_id: NewId | None = None,
+) -> AsyncGenerator[App]:
+    """Open every service, and close them in reverse.
+
+    Raises:
+        ConfigError: the settings cannot work. StoreError: Postgres, Redis or their disk cannot be used.
+    """
+    settings = settings or load_settings()
+    clock, new_id = clock or SystemClock(), new_id or random_ids()
+    async with AsyncExitStack() as stack:
+        database_url, redis_url = await _endpoints(settings, stack)
+        pool = await stack.enter_async_context(open_pool(database_url))
+        await ensure_schema(pool, may_upgrade=settings.database_url is None)
+        redis = await stack.enter_async_context(open_redis(redis_url))
+        saver = AsyncPostgresSaver(pool)
+        mesh = await stack.enter_async_context(ToolMesh([*first_party(settings), *configured(settings)], settings))
+        agent = build_agent(checkpointer=saver)
+        audit, usage = AuditLog(pool, clock), UsageLog(pool)
+        context = Context(
+            settings=settings,
+            clock=clock,
+            new_id=new_id,
+            models=Models(settings, usage, new_id, roles.models),
+            gateway=SecurityGateway(first_chains(settings), audit),
+            tools=mesh,
+            effects=Effects(mesh, EffectJournal(pool)),
+            missions=MissionStore(pool, database_url),
+            usage=usage,
+            audit=audit,
+            reviews=ReviewQueue(pool),
+            events=EventBus(redis, clock),
+            artifacts=ArtifactStore(settings.home / "artifacts"),
+            planner=roles.planner or Planner(),
+            worker=roles.worker or Worker(),
+            judge=roles.judge or Judge(),
+            dispatch=LocalDispatch(agent, settings.max_parallel),
+        )
+        yield App(
+            settings=settings,
+            context=context,
+            pool=pool,
+            saver=saver,
+            mesh=mesh,
+            mission=build_mission(checkpointer=saver),
+            agent=agent,
+        )
+
+
+async def _endpoints(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:
+    database = settings.database_url.get_secret_value() if settings.database_url else None
+    redis = settings.redis_url.get_secret_value() if settings.redis_url else None
+    if database and redis:
+        return database, redis
+    servers = EmbeddedServers(settings.home, idle_s=settings.embedded_idle_s)
+    embedded = await servers.acquire()
+    stack.push_async_callback(servers.release)
+    return database or embedded.database_url, redis or embedded.redis_url
+
+
+@asynccontextmanager
+async def open_redis(url: str) -> AsyncGenerator[Redis]:
+    """A client of Redis or Valkey that answered once.
+
+    Raises:
+        StoreUnavailable: nothing answers at ``url``.
+    """
+    try:
+        client = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+        await client.ping()
+    except (RedisError, OSError, ValueError) as error:
+        raise StoreUnavailable(f"Redis cannot be reached: {type(error).__name__}") from error
+    try:
+        yield client
+    finally:
+        await client.aclose()

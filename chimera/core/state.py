@@ -1,0 +1,105 @@
+"""The channels of the graphs. They hold plain JSON data and messages, ids instead of secrets, and no live objects.
+
+A reader of a checkpoint needs nothing of ours: every value is a ``plain()`` dump of a contract, or a LangChain message.
+"""
+
+import operator
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+
+Plain = dict[str, Any]
+
+
+def keep_newest(before: dict[str, Plain], after: dict[str, Plain]) -> dict[str, Plain]:
+    """Merge by key, later writes win: parallel agents write different tasks, a retry replaces its own."""
+    return {**before, **after}
+
+
+class ReviewState(TypedDict):
+    """One question to a human, and its answer."""
+
+    review_item: NotRequired[Plain]
+    review_decision: NotRequired[Plain | None]
+
+
+class MissionInput(TypedDict):
+    """What starts a mission: itself, whether to ask about the plan or to stop after it, and known results."""
+
+    mission: Plain
+    approve_plan: NotRequired[bool]
+    dry_run: NotRequired[bool]
+    finished: NotRequired[dict[str, Plain]]
+
+
+class MissionState(ReviewState):
+    """The super-orchestrator's channels."""
+
+    mission_id: str
+    mission: Plain
+    approve_plan: NotRequired[bool]
+    dry_run: NotRequired[bool]
+    finished: NotRequired[dict[str, Plain]]
+    teams: NotRequired[list[Plain]]
+    reports: NotRequired[Annotated[list[Plain], operator.add]]
+    refusal: NotRequired[Plain | None]
+    result: NotRequired[Plain]
+
+
+class TeamState(ReviewState):
+    """A team's channels. ``outcomes`` and ``verdicts`` are by task id, of the current plan."""
+
+    mission_id: str
+    mission: Plain
+    team: Plain
+    approve_plan: NotRequired[bool]
+    dry_run: NotRequired[bool]
+    context_version: str
+    plan: Plain
+    plan_round: int
+    wave: list[str]
+    attempts: dict[str, int]
+    outcomes: Annotated[dict[str, Plain], keep_newest]
+    verdicts: dict[str, Plain]
+    states: NotRequired[dict[str, str]]
+    finished: NotRequired[dict[str, Plain]]
+    feedback: NotRequired[dict[str, list[str]]]
+    refused_tools: NotRequired[list[str]]
+    questions: NotRequired[list[Plain]]
+    problem: NotRequired[Plain | None]
+    reports: NotRequired[Annotated[list[Plain], operator.add]]
+
+
+class TeamReport(TypedDict):
+    """What a team hands back to the mission."""
+
+    reports: Annotated[list[Plain], operator.add]
+
+
+class AgentState(ReviewState):
+    """A leaf agent's channels: one task, one conversation."""
+
+    mission_id: str
+    mission: Plain
+    context_version: str
+    team: str
+    plan_round: int
+    attempt: int
+    task: Plain
+    earlier: NotRequired[list[Plain]]
+    feedback: NotRequired[list[str]]
+    messages: Annotated[list[AnyMessage], add_messages]
+    turns: NotRequired[int]
+    calls: NotRequired[list[Plain]]
+    raw: NotRequired[list[Plain]]
+    observations: NotRequired[Annotated[list[Plain], operator.add]]
+    provider: NotRequired[str]
+    result: NotRequired[Plain]
+
+
+class PaymentState(TypedDict):
+    """A payment's channels: the id of the intent, and what was decided."""
+
+    intent_id: str
+    decision: NotRequired[Plain]

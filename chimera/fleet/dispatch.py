@@ -1,0 +1,76 @@
+"""Where an agent's run happens: a small port, and the engine that runs it in this process.
+
+Whatever the engine, a run has the same thread id and the same checkpoints, so any process can go on with it.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Command
+
+from chimera.core.state import Plain
+
+
+@dataclass(frozen=True)
+class AgentRun:
+    """One attempt at one task. ``thread_id`` is derived from the attempt, so asking twice runs it once."""
+
+    thread_id: str
+    state: Plain
+    recursion_limit: int
+
+
+@dataclass(frozen=True)
+class AgentOutcome:
+    """A finished run has a result; a run that waits for humans has questions, by interrupt id."""
+
+    result: Plain | None
+    questions: Mapping[str, Plain]
+
+
+class Dispatch(Protocol):
+    """Runs agents somewhere and waits for them."""
+
+    async def run(self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None = None) -> AgentOutcome:
+        """Start or continue a run; ``answers`` resume the questions of an earlier outcome, by interrupt id."""
+        ...
+
+
+class LocalDispatch:
+    """Runs agents in this process, at most ``limit`` at a time."""
+
+    def __init__(self, graph: "CompiledStateGraph[Any, Any, Any, Any]", limit: int) -> None:
+        self._graph = graph
+        self._slots = asyncio.Semaphore(limit)
+
+    async def run(self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None = None) -> AgentOutcome:
+        """Run until the agent is done or waits for a human."""
+        async with self._slots:
+            # An empty contextvars context: inside the caller's, LangGraph would take this run for one of its subgraphs
+            # and keep its checkpoints under the parent's thread.
+            task = asyncio.create_task(self._step(run, context, answers), context=contextvars.Context())
+            return await task
+
+    async def _step(self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None) -> AgentOutcome:
+        config: RunnableConfig = {
+            "configurable": {"thread_id": run.thread_id},
+            "recursion_limit": run.recursion_limit,
+        }
+        before = await self._graph.aget_state(config)
+        if not before.values and not before.next:
+            await self._graph.ainvoke(run.state, config, context=context, durability="sync")
+        elif before.interrupts and answers:
+            known = {found.id for found in before.interrupts}
+            given = {key: value for key, value in answers.items() if key in known}
+            if given:
+                await self._graph.ainvoke(Command(resume=given), config, context=context, durability="sync")
+        elif before.next and not before.interrupts:
+            await self._graph.ainvoke(None, config, context=context, durability="sync")
+        after = await self._graph.aget_state(config)
+        questions = {found.id: found.value for found in after.interrupts}
+        return AgentOutcome(result=None if questions else after.values.get("result"), questions=questions)

@@ -1,0 +1,24 @@
+"""A leaf agent: worker -> guard -> tool -> guard -> worker ... -> conclude."""
+
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from chimera.core.state import AgentState
+from chimera.graphs.review import build_review
+from chimera.guards.edges import add_tool_edge, compile_guarded
+from chimera.nodes.worker import after_worker, conclude, worker
+
+
+def build_agent(**options: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
+    """The agent graph."""
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(AgentState)
+    builder.add_node("worker", worker)
+    builder.add_node("review", build_review())
+    builder.add_node("conclude", conclude)
+    guard = add_tool_edge(builder, worker="worker", review="review")
+    builder.add_edge(START, "worker")
+    builder.add_conditional_edges("worker", after_worker, [guard, "worker", "conclude"])
+    builder.add_edge("conclude", END)
+    return compile_guarded(builder, name="agent", **options)

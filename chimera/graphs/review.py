@@ -1,0 +1,23 @@
+"""One question to a human: open -> ask (interrupt) -> record."""
+
+from typing import Any
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from chimera.core.state import ReviewState
+from chimera.guards.edges import compile_guarded
+from chimera.nodes.review import ask_human, open_question, record_answer
+
+
+def build_review(**options: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
+    """The review graph; it is a node of the graphs that ask."""
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(ReviewState)
+    builder.add_node("open", open_question)
+    builder.add_node("ask", ask_human)
+    builder.add_node("record", record_answer)
+    builder.add_edge(START, "open")
+    builder.add_edge("open", "ask")
+    builder.add_edge("ask", "record")
+    builder.add_edge("record", END)
+    return compile_guarded(builder, name="review", **options)

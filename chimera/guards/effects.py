@@ -1,0 +1,91 @@
+"""The only hands: performs a tool call that the gateway let through, once per idempotency key."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from chimera.core.contracts import Decision
+from chimera.core.errors import ChimeraError, GuardRejected, ToolServerDown
+from chimera.core.ids import digest
+from chimera.store.effects import EffectJournal
+from chimera.tools.capability import Capability, ToolResult
+
+
+class ToolPort(Protocol):
+    """What can list and call tools; the MCP mesh is one."""
+
+    async def capabilities(self) -> list[Capability]:
+        """Every tool that can be called now."""
+        ...
+
+    async def call(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        scope: str,
+        idempotency_key: str,
+        deadline_s: float | None = None,
+    ) -> ToolResult:
+        """Call one tool on behalf of the mission ``scope``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ApprovedCall:
+    """A tool call together with the decision that lets it pass."""
+
+    mission_id: str
+    capability: Capability
+    arguments: Mapping[str, Any]
+    key: str
+    decision: Decision
+    sealed: str
+
+    @staticmethod
+    def seal(name: str, arguments: Mapping[str, Any]) -> str:
+        """Fingerprint that ties a decision to the exact call that it was made for."""
+        return digest(json.dumps([name, arguments], sort_keys=True, default=str))
+
+
+class Effects:
+    """Performs approved calls. Calls that change something are journaled before they are sent."""
+
+    def __init__(self, tools: ToolPort, journal: EffectJournal) -> None:
+        self._tools = tools
+        self._journal = journal
+
+    async def perform(self, call: ApprovedCall) -> ToolResult:
+        """Make the call, or return the result that the same key had before.
+
+        Raises:
+            GuardRejected: the decision does not allow this very call.
+            ToolServerDown: the same effect was begun before and its outcome is unknown; it is not repeated.
+            ToolFailed: the tool did not give a usable result.
+        """
+        if not call.decision or call.sealed != ApprovedCall.seal(call.capability.name, call.arguments):
+            raise GuardRejected(f"{call.capability.name} was not approved with these arguments")
+        if call.capability.read_only:
+            return await self._send(call)
+        known = await self._journal.begin(call.key, call.mission_id, call.capability.name, call.sealed)
+        if known is not None and known["state"] == "done":
+            return ToolResult.model_validate(known["result"])
+        if known is not None and not call.capability.idempotent:
+            raise ToolServerDown(
+                f"{call.capability.name} was begun before and its outcome is unknown; it is not repeated",
+                remedy="Check at the service whether it happened, then decide on the review item.",
+            )
+        try:
+            result = await self._send(call)
+        except ChimeraError as error:
+            if not error.retryable:
+                await self._journal.end(call.key, "failed", error.as_dict())
+            raise
+        await self._journal.end(call.key, "done", result.plain())
+        return result
+
+    async def _send(self, call: ApprovedCall) -> ToolResult:
+        return await self._tools.call(
+            call.capability.name, dict(call.arguments), scope=call.mission_id, idempotency_key=call.key
+        )

@@ -1,0 +1,47 @@
+"""What a guard is asked, and what a guard is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from chimera.core.contracts import Decision, Mission, Task
+from chimera.tools.capability import Capability
+
+
+class Edge(StrEnum):
+    """The guarded hops."""
+
+    INTAKE = "intake"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    PAYMENT = "payment"
+    OUTPUT = "output"
+
+
+@dataclass(frozen=True)
+class GuardRequest:
+    """One thing that wants to pass an edge.
+
+    ``payload`` is what passes (``{"goal": ...}``, tool arguments, a tool result, an answer); an edit replaces it.
+    ``mission`` is the trusted request of the user. ``task`` and ``capability`` are set at the tool edges.
+    """
+
+    edge: Edge
+    payload: Mapping[str, Any]
+    mission_id: str | None = None
+    mission: Mission | None = None
+    task: Task | None = None
+    capability: Capability | None = None
+    role: str = "worker"
+    notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Guard(Protocol):
+    """One rule. It answers None when it has nothing to say about a request."""
+
+    rule: str
+
+    async def check(self, request: GuardRequest) -> Decision | None:
+        """Decide about one request. An exception counts as a rejection."""
+        ...

@@ -1,0 +1,38 @@
+"""From a model's name to a chat model."""
+
+from typing import TYPE_CHECKING, Any
+
+from chimera.core.errors import ModelUnknown
+from chimera.core.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+OFFLINE = "offline"
+
+
+def choose_model(name: str, settings: Settings) -> "BaseChatModel":
+    """The chat model called ``name``: ``offline``, or ``provider:model`` of any LangChain integration.
+
+    Raises:
+        ModelUnknown: no such provider, its package is missing, or it lacks its key.
+    """
+    if name == OFFLINE:
+        from chimera.models.offline.model import OfflineModel  # lazy: LangChain is dear to import
+
+        return OfflineModel()
+    from langchain.chat_models import init_chat_model
+
+    options: dict[str, Any] = {"timeout": settings.model_timeout_s, "max_retries": 0}  # we retry, and count it
+    if settings.model_base_url:
+        options["base_url"] = settings.model_base_url
+    if settings.model_api_key:
+        options["api_key"] = settings.model_api_key.get_secret_value()
+    try:
+        return init_chat_model(name, configurable_fields=None, **options)
+    except ImportError as error:
+        raise ModelUnknown(
+            f"model {name!r} needs a package that is not installed: {error.name or 'unknown'}"
+        ) from error
+    except Exception as error:  # each integration raises what it likes, e.g. its own error for a missing key
+        raise ModelUnknown(f"model {name!r} cannot be set up: {type(error).__name__}") from error

@@ -1,0 +1,104 @@
+"""Planning by rules: take a goal apart, find a tool for each part by its description, fill it by its schema."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chimera.core.lexical import Bm25, stems
+from chimera.models.offline.filling import COMPOSE, Filled, fill
+
+MENTIONED = 0.30
+"""The least share of a clause's meaning that a tool's description must mention."""
+
+_SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
+_JOINTS = re.compile(r",?\s+(?:and then|then|and)\s+", re.IGNORECASE)
+_ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*])\s+(.+)$", re.MULTILINE)
+
+
+def split(request: dict[str, Any]) -> dict[str, Any]:
+    """One team for each item of a list; one team for a goal that is no list."""
+    items: list[str] = _ITEM.findall(str(request["goal"]))
+    goals = items if len(items) > 1 else [str(request["goal"])]
+    return {"teams": [{"name": f"team-{place}", "goal": goal} for place, goal in enumerate(goals[:100], 1)]}
+
+
+def plan(request: dict[str, Any]) -> dict[str, Any]:
+    """A task for each part of the goal that some tool's description covers; the other parts are named as unmet."""
+    tools: list[dict[str, Any]] = request["tools"]
+    index = Bm25([_fields(tool) for tool in tools])
+    tasks: list[dict[str, Any]] = []
+    unmet: list[str] = []
+    surest: list[float] = []
+    for clause in _clauses(str(request["goal"]), index, tools):
+        found = _best(clause, index, tools, refused=set(request.get("refused_tools") or []))
+        if found is None:
+            unmet.append(f"no tool covers: {clause}")
+            continue
+        tool, covered = found
+        filled = fill(tool["input_schema"], clause, request.get("inputs") or {}, may_compose=bool(tasks))
+        if filled.missing:
+            unmet.append(f"{tool['name']} needs {', '.join(filled.missing)} for: {clause}")
+            continue
+        tasks.append(_task(len(tasks) + 1, clause, tool, filled, tasks))
+        surest.append(covered)
+    whole = len(tasks) + len(unmet)
+    confidence = round(sum(0.5 + 0.4 * covered for covered in surest) / whole, 2) if whole else 0.0
+    return {
+        "tasks": tasks,
+        "unmet": unmet,
+        "confidence": confidence,
+        "rationale": "offline rules: words matched with tool descriptions, arguments filled by schema",
+    }
+
+
+def _fields(tool: Mapping[str, Any]) -> list[tuple[str, float]]:
+    properties: dict[str, Any] = tool["input_schema"].get("properties") or {}
+    words = " ".join(f"{name} {form.get('description', '')}" for name, form in properties.items())
+    return [(str(tool["name"]), 2.0), (str(tool.get("description", "")), 1.0), (words, 0.5)]
+
+
+def _clauses(goal: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The parts of a goal. A joint such as "and" divides only where its two sides want different tools."""
+    parts: list[str] = []
+    for sentence in _SENTENCES.split(goal):
+        pieces = [piece for piece in _JOINTS.split(sentence.strip(" .!?;")) if stems(piece)]
+        merged: list[str] = []
+        for piece in pieces:
+            before = _best(merged[-1], index, tools) if merged else None
+            here = _best(piece, index, tools)
+            if merged and (here is None or (before is not None and before[0]["name"] == here[0]["name"])):
+                merged[-1] = f"{merged[-1]} and {piece}"
+            else:
+                merged.append(piece)
+        parts.extend(merged)
+    return parts
+
+
+def _best(
+    clause: str, index: Bm25, tools: Sequence[Mapping[str, Any]], refused: set[str] | None = None
+) -> tuple[Mapping[str, Any], float] | None:
+    wanted = stems(clause)
+    for place, _ in index.ranked(clause):
+        covered = index.coverage(wanted, place)
+        if covered >= MENTIONED and tools[place]["name"] not in (refused or ()):
+            return tools[place], covered
+    return None
+
+
+def _task(
+    number: int, clause: str, tool: Mapping[str, Any], filled: Filled, before: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    composes = COMPOSE in filled.arguments.values()
+    criteria = [{"kind": "nonempty"}, {"kind": "cited"}]
+    if composes:
+        criteria.append({"kind": "artifact"})
+    return {
+        "id": f"t{number}",
+        "title": clause[:200],
+        "instruction": clause,
+        "depends_on": [task["id"] for task in before] if composes else [],
+        "tools": [tool["name"]],
+        "arguments": {tool["name"]: filled.arguments},
+        "criteria": criteria,
+        "confidence": 0.6,
+    }

@@ -1,0 +1,93 @@
+"""Working by rules: call the tools that the plan names, then extract from their results; nothing is made up."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from chimera.models.offline.filling import COMPOSE, fill
+
+NOTICE = "Made by offline rules: extracted from tool results, without a language model."
+MAX_CLAIMS = 10
+MAX_CITES = 3
+MAX_TEXT = 2_000
+
+
+def work(request: dict[str, Any], messages: Sequence[BaseMessage], offered: Sequence[dict[str, Any]]) -> AIMessage:
+    """The next turn: one call for each tool not called yet, else the answer extracted from what they gave."""
+    results = [message for message in messages if isinstance(message, ToolMessage)]
+    called = {call["name"] for message in messages if isinstance(message, AIMessage) for call in message.tool_calls}
+    composed = _compose(request)
+    calls: list[dict[str, Any]] = []
+    for tool in offered:
+        if tool["name"] not in called:
+            arguments = _arguments(request, tool, composed)
+            calls.append({"name": tool["name"], "args": arguments, "id": f"call-{tool['name']}", "type": "tool_call"})
+    if calls:
+        return AIMessage(content="", tool_calls=calls)
+    own = [claim for result in results for claim in _claims(_read(str(result.content)))]
+    uses_composed = COMPOSE in json.dumps(request["task"].get("arguments") or {})
+    return AIMessage(content=composed if uses_composed else "\n".join(own))
+
+
+def _arguments(request: Mapping[str, Any], tool: Mapping[str, Any], composed: str) -> dict[str, Any]:
+    planned: dict[str, Any] = (request["task"].get("arguments") or {}).get(tool["name"]) or {}
+    if not planned:
+        clause = str(request["task"]["instruction"])
+        planned = fill(tool["parameters"], clause, request.get("inputs") or {}, may_compose=bool(composed)).arguments
+    return {name: composed if value == COMPOSE else value for name, value in planned.items()}
+
+
+def _read(content: str) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {"text": content}
+    return found if isinstance(found, dict) else {"text": content}
+
+
+def _claims(result: Mapping[str, Any]) -> list[str]:
+    """One line for each record that names its evidence; else the result's own text with its evidence."""
+    lines: list[str] = []
+    for records in (result.get("data") or {}).values():
+        if isinstance(records, list):
+            found = [cast("dict[str, Any]", record) for record in records[:MAX_CLAIMS] if isinstance(record, dict)]
+            lines += [_claim(record) for record in found if record.get("evidence")]
+    if lines:
+        return lines
+    cites = "".join(f" [{item['id']}]" for item in (result.get("evidence") or [])[:MAX_CITES])
+    text = " ".join(str(result.get("text") or "").split())[:MAX_TEXT]
+    return [f"- {text}{cites}"] if text else []
+
+
+def _claim(record: Mapping[str, Any]) -> str:
+    plain = {key: value for key, value in record.items() if isinstance(value, str | int | float) and key != "evidence"}
+    label = next((str(value) for value in plain.values() if isinstance(value, str)), "")
+    rest = ", ".join(f"{key} {_short(value)}" for key, value in plain.items() if value != label)
+    cites = "".join(f" [{cite}]" for cite in record["evidence"][:MAX_CITES])
+    return f"- **{label}**: {rest}{cites}"
+
+
+def _short(value: str | int | float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _compose(request: Mapping[str, Any]) -> str:
+    """A document of the claims of the tasks before, and the sources that they cite."""
+    earlier: list[dict[str, Any]] = request.get("earlier") or []
+    if not any(part.get("answer") for part in earlier):
+        return ""
+    lines = [f"# {request.get('goal') or request['task']['title']}", "", f"> {NOTICE}", ""]
+    sources: dict[str, dict[str, Any]] = {}
+    for part in earlier:
+        lines += [f"## {part['title']}", "", str(part["answer"]), ""]
+        cited = str(part["answer"])
+        sources |= {item["id"]: item for item in part.get("evidence") or [] if f"[{item['id']}]" in cited}
+    lines += ["## Sources", ""]
+    for cite, item in sources.items():
+        text = " ".join(str(item["text"]).split()).replace("`", "'")[:300]
+        lines.append(f"- [{cite}] {item['source']}: `{text}`")
+    digests = sorted({(item["source"], item["sha256"]) for item in sources.values() if item.get("sha256")})
+    lines += ["", *(f"SHA-256 of {source} as read: {digest}" for source, digest in digests)]
+    return "\n".join(lines).rstrip() + "\n"

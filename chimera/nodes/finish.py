@@ -1,0 +1,84 @@
+"""Finish: the reports of the teams become the answer, which passes its guard and goes on the record."""
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from chimera.core.contracts import Artifact, Decision, Evidence, Mission, MissionResult, MissionStatus
+from chimera.core.state import MissionState, Plain
+from chimera.guards.request import Edge, GuardRequest
+from chimera.nodes.context import Context
+
+EVIDENCE_SHOWN = 200
+
+
+async def finish(state: MissionState) -> dict[str, Any]:
+    """Put the reports together."""
+    refusal, reports = state.get("refusal"), state.get("reports", list[Plain]())
+    if refusal:
+        decision = Decision.model_validate(refusal)
+        return {"result": _result(state, MissionStatus.REJECTED, reports, decision.reasons).plain()}
+    reasons = [reason for found in reports for reason in found["reasons"]]
+    if state.get("dry_run"):
+        return {
+            "result": _result(state, MissionStatus.DONE, reports, ["dry run: nothing was executed", *reasons]).plain()
+        }
+    return {"result": _result(state, _status(reports), reports, reasons).plain()}
+
+
+async def guard_output(state: MissionState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Let the answer pass its guard, then record it with what it cost and where its trail ends."""
+    context, mission = runtime.context, Mission.model_validate(state["mission"])
+    result = MissionResult.model_validate(state.get("result"))
+    decision = await context.gateway.validate_request(
+        "mission",
+        GuardRequest(
+            edge=Edge.OUTPUT, payload={"answer": result.answer}, mission_id=state["mission_id"], mission=mission
+        ),
+    )
+    if not decision:
+        result = result.model_copy(
+            update={"status": MissionStatus.REJECTED, "answer": "", "reasons": [*result.reasons, *decision.reasons]}
+        )
+    elif decision.payload is not None:
+        result = result.model_copy(update={"answer": decision.payload["answer"]})
+    trail = await context.record(
+        state["mission_id"],
+        mission,
+        "mission.finished",
+        "mission",
+        status=result.status,
+        confidence=result.confidence,
+        artifacts=[item.plain() for item in result.artifacts],
+    )
+    usage = await context.usage.total(state["mission_id"])
+    result = result.model_copy(update={"usage": usage, "trail": trail})
+    await context.missions.finish(result)
+    return {"result": result.plain()}
+
+
+def _status(reports: list[Plain]) -> MissionStatus:
+    done = sum(found["done"] for found in reports)
+    if not done or any(found["refused"] for found in reports):
+        return MissionStatus.FAILED
+    return MissionStatus.PARTIAL if any(found["unmet"] for found in reports) else MissionStatus.DONE
+
+
+def _result(state: MissionState, status: MissionStatus, reports: list[Plain], reasons: list[str]) -> MissionResult:
+    several = len(reports) > 1
+    answers = [
+        f"## {found['team']}\n\n{found['answer']}" if several else found["answer"]
+        for found in reports
+        if found["answer"]
+    ]
+    return MissionResult(
+        mission_id=state["mission_id"],
+        status=status,
+        answer="\n\n".join(answers),
+        artifacts=[Artifact.model_validate(item) for found in reports for item in found["artifacts"]],
+        evidence=[Evidence.model_validate(item) for found in reports for item in found["evidence"]][:EVIDENCE_SHOWN],
+        unmet=[text for found in reports for text in found["unmet"]],
+        reasons=reasons,
+        confidence=min((found["confidence"] for found in reports), default=0.0),
+        provider=", ".join(sorted({found["provider"] for found in reports if found["provider"]})),
+    )

@@ -1,0 +1,47 @@
+"""Intake: the goal passes its guard and the mission goes on the record."""
+
+from typing import Any, Literal
+
+from langgraph.config import get_config
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+from pydantic import ValidationError
+
+from chimera.core.contracts import Mission
+from chimera.core.errors import GoalInvalid
+from chimera.core.state import MissionState
+from chimera.guards.request import Edge, GuardRequest
+from chimera.nodes.context import Context
+
+
+def read_mission(data: Any) -> Mission:
+    """A mission from plain data.
+
+    Raises:
+        GoalInvalid: it is none; the message names the field.
+    """
+    try:
+        return Mission.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "mission"
+        raise GoalInvalid(f"{where}: {first['msg']}") from None
+
+
+async def intake(state: MissionState, runtime: Runtime[Context]) -> Command[Literal["orchestrator", "finish"]]:
+    """Check the goal at the edge. The mission's id is the id of its thread."""
+    context = runtime.context
+    mission = read_mission(state.get("mission"))
+    mission_id = str(get_config().get("configurable", {})["thread_id"])
+    await context.missions.create(mission_id, mission)
+    decision = await context.gateway.validate_request(
+        "user", GuardRequest(edge=Edge.INTAKE, payload={"goal": mission.goal}, mission_id=mission_id, mission=mission)
+    )
+    if decision.payload is not None:
+        mission = mission.model_copy(update={"goal": decision.payload["goal"]})
+        await context.missions.amend(mission_id, mission)
+    update: dict[str, Any] = {"mission_id": mission_id, "mission": mission.plain()}
+    if not decision:
+        return Command(update={**update, "refusal": decision.plain()}, goto="finish")
+    await context.record(mission_id, mission, "mission.started", "user", goal=mission.goal[:200])
+    return Command(update=update, goto="orchestrator")

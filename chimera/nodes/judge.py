@@ -1,0 +1,158 @@
+"""The judge: acceptance criteria and grounding first, by rule; then an opinion on what only words can say."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.runtime import Runtime
+from pydantic import Field
+
+from chimera.core.contracts import Check, Confidence, Contract, Evidence, Task, TaskResult, Verdict
+from chimera.core.errors import ArtifactNotFound, BudgetExceeded, ModelError
+from chimera.core.state import Plain, TeamState
+from chimera.core.tasks import together
+from chimera.nodes.context import Context
+from chimera.nodes.grounding import check
+from chimera.nodes.prompts import prompt
+
+GROUNDED = 0.88
+"""Confidence of a result that met every criterion by rule: below auto_approve, as rules see form and not sense."""
+TEXT_MAX = 20_000
+
+
+class Opinion(Contract):
+    """What a model says about the criteria in plain words."""
+
+    checks: list[Check] = Field(default_factory=list[Check])
+    confidence: Confidence
+
+
+@dataclass(frozen=True)
+class JudgeRequest:
+    """What a judge is shown: never what the worker thinks of its own work."""
+
+    mission_id: str
+    mission: Plain
+    task: Task
+    result: TaskResult
+    documents: list[str]
+    evidence: list[Evidence]
+    facts: list[str]
+
+
+class Judge:
+    """Judges by rule and by the judge's model. Subclass it and override :meth:`opinion` or :meth:`judge`."""
+
+    async def judge(self, request: JudgeRequest, context: Context) -> Verdict:
+        """Approve, send back with reasons, or escalate."""
+        if request.result.status == "failed":
+            error = request.result.error or {}
+            return Verdict(
+                outcome="retry", confidence=0.9, reasons=[f"{error.get('code', '')} {error.get('message', '')}".strip()]
+            )
+        by_rule = [criterion for criterion in request.task.criteria if criterion.kind != "text"]
+        checks = [check(rule, request.result, request.documents, request.evidence, request.facts) for rule in by_rule]
+        confidence = GROUNDED
+        in_words = [criterion.value for criterion in request.task.criteria if criterion.kind == "text"]
+        if in_words and all(found.passed for found in checks):
+            opinion = await self.opinion(request, in_words, context)
+            checks += opinion.checks
+            confidence = min(confidence, opinion.confidence)
+        return verdict_of(checks, confidence, context.settings.require_approval, context.settings.auto_review)
+
+    async def opinion(self, request: JudgeRequest, criteria: list[str], context: Context) -> Opinion:
+        """Ask the judge's model. A criterion that it leaves out has failed."""
+        body = {
+            "task": request.task.instruction,
+            "criteria": criteria,
+            "answer": "\n\n".join(request.documents)[:TEXT_MAX],
+            "evidence": [item.plain() for item in request.evidence[:100]],
+            "observations": [fact[:TEXT_MAX] for fact in request.facts],
+        }
+        opinion = await context.models.structured(
+            context.caller(request.mission_id, "judge", request.mission),
+            [SystemMessage(prompt("judge")), HumanMessage(json.dumps(body, ensure_ascii=False))],
+            Opinion,
+        )
+        missing = len(criteria) - len(opinion.checks)
+        left_out = (
+            [Check(criterion=text, passed=False, why="not judged") for text in criteria[-missing:]]
+            if missing > 0
+            else []
+        )
+        return opinion.model_copy(update={"checks": [*opinion.checks, *left_out]})
+
+
+def verdict_of(checks: list[Check], confidence: float, least: float, enough: float) -> Verdict:
+    """All checks passed and sure enough: approve. A failed check or too little confidence: retry. Between: a human."""
+    failed = [f"{found.criterion}: {found.why}" for found in checks if not found.passed]
+    if failed or confidence < least:
+        return Verdict(
+            outcome="retry", confidence=confidence, reasons=failed or ["too little confidence"], checks=checks
+        )
+    if confidence < enough:
+        return Verdict(outcome="escalate", confidence=confidence, reasons=["a human has to decide"], checks=checks)
+    return Verdict(outcome="approve", confidence=confidence, checks=checks)
+
+
+async def judge(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Judge every result of the wave, at the same time."""
+    found = await together(_judge_one(state, task_id, runtime.context) for task_id in state["wave"])
+    return {"verdicts": {task_id: verdict.plain() for task_id, verdict in zip(state["wave"], found, strict=True)}}
+
+
+async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdict:
+    task = next(Task.model_validate(item) for item in state["plan"]["tasks"] if item["id"] == task_id)
+    result = TaskResult.model_validate(state["outcomes"][task_id])
+    earlier = [TaskResult.model_validate(state["outcomes"][need]) for need in _ancestors(state, task_id)]
+    request = JudgeRequest(
+        mission_id=state["mission_id"],
+        mission=state["mission"],
+        task=task,
+        result=result,
+        documents=[result.answer, *await _artifact_texts(state["mission_id"], result, context)],
+        evidence=[item for found in [result, *earlier] for item in found.evidence],
+        facts=[fact for found in [result, *earlier] for fact in found.observations],
+    )
+    try:
+        verdict = await context.judge.judge(request, context)
+    except (ModelError, BudgetExceeded) as error:  # nobody judged it, so nobody approved it
+        verdict = Verdict(outcome="escalate", confidence=0.0, reasons=[f"not judged: {error}"])
+    await context.record(
+        state["mission_id"],
+        state["mission"],
+        "verdict",
+        "judge",
+        team=state["team"]["name"],
+        task=task_id,
+        outcome=verdict.outcome,
+        confidence=verdict.confidence,
+        reasons=verdict.reasons,
+    )
+    return verdict
+
+
+def _ancestors(state: TeamState, task_id: str) -> list[str]:
+    needs = {item["id"]: item["depends_on"] for item in state["plan"]["tasks"]}
+    found: list[str] = []
+    waiting = list(needs[task_id])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.append(name)
+            waiting += needs[name]
+    return found
+
+
+async def _artifact_texts(mission_id: str, result: TaskResult, context: Context) -> list[str]:
+    texts: list[str] = []
+    for artifact in result.artifacts:
+        if artifact.media_type.startswith("text/"):
+            try:
+                _, data = await asyncio.to_thread(context.artifacts.read, mission_id, artifact.name)
+            except ArtifactNotFound:
+                continue  # the criterion "artifact" and the digest at download are what notice a lost file
+            texts.append(data.decode("utf-8", "replace"))
+    return texts

@@ -1,0 +1,35 @@
+"""The super-orchestrator: divides a mission over teams."""
+
+import json
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.runtime import Runtime
+from langgraph.types import Command, Send
+
+from chimera.core.contracts import Split
+from chimera.core.state import MissionState
+from chimera.nodes.context import Context
+from chimera.nodes.prompts import prompt
+
+SHARED = ("mission_id", "mission", "approve_plan", "dry_run", "finished")
+"""What every team gets of the mission's channels."""
+
+
+async def orchestrator(state: MissionState, runtime: Runtime[Context]) -> Command[str]:
+    """Ask the orchestrator's model for the division and start every team."""
+    context, mission = runtime.context, state["mission"]
+    request = {key: mission[key] for key in ("goal", "inputs", "persona", "constraints")}
+    split = await context.models.structured(
+        context.caller(state["mission_id"], "orchestrator", mission),
+        [SystemMessage(prompt("orchestrator")), HumanMessage(json.dumps(request, ensure_ascii=False))],
+        Split,
+    )
+    # Names are keys of threads and rows, so two teams must not share one.
+    names = {brief.name for brief in split.teams}
+    teams = [
+        {"name": brief.name if len(names) == len(split.teams) else f"team-{place}", "goal": brief.goal}
+        for place, brief in enumerate(split.teams, 1)
+    ]
+    await context.record(state["mission_id"], mission, "teams", "orchestrator", teams=[team["name"] for team in teams])
+    shared = {key: value for key, value in state.items() if key in SHARED}
+    return Command(update={"teams": teams}, goto=[Send("team", {**shared, "team": team}) for team in teams])

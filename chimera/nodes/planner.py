@@ -1,0 +1,194 @@
+"""The planner: from a team's goal and the tools at hand to a task graph."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.runtime import Runtime
+
+from chimera.core.contracts import Mission, Plan, ReviewItem, ReviewPoint, Task
+from chimera.core.errors import BudgetExceeded, MissionError, ModelAnswerInvalid, PlanInvalid
+from chimera.core.ids import derived_id, digest
+from chimera.core.lexical import Bm25
+from chimera.core.state import Plain, TeamState
+from chimera.nodes.context import Context
+from chimera.nodes.dispatch import ready_tasks
+from chimera.nodes.prompts import prompt
+from chimera.tools.capability import Capability
+
+TOOLS_SHOWN = 24
+TRIES = 2
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a planner is asked. ``feedback`` and ``refused_tools`` come from rounds that failed."""
+
+    mission_id: str
+    mission: Mission
+    team_goal: str
+    tools: list[Capability]
+    feedback: list[str] = field(default_factory=list[str])
+    refused_tools: list[str] = field(default_factory=list[str])
+
+
+class Planner:
+    """Plans with the planner's model. Subclass it and override :meth:`plan` to plan in another way."""
+
+    async def plan(self, request: PlanRequest, context: Context) -> Plan:
+        """Make a plan that uses only the given tools.
+
+        Raises:
+            PlanInvalid: the model's plans stay impossible. ModelFailed, BudgetExceeded: it could not be asked.
+        """
+        known = {tool.name for tool in request.tools}
+        feedback = list(request.feedback)
+        caller = context.caller(request.mission_id, "planner", request.mission.plain())
+        problem = ""
+        for _ in range(TRIES):
+            try:
+                plan = await context.models.structured(caller, self._messages(request, feedback), Plan)
+            except ModelAnswerInvalid as error:
+                problem = error.message
+            else:
+                unknown = {name for task in plan.tasks for name in task.tools} - known
+                if not unknown:
+                    return plan
+                problem = f"the plan names tools that do not exist: {', '.join(sorted(unknown))}"
+            feedback.append(problem)
+        raise PlanInvalid(problem)
+
+    def _messages(self, request: PlanRequest, feedback: list[str]) -> list[SystemMessage | HumanMessage]:
+        mission = request.mission
+        body = {
+            "goal": request.team_goal,
+            "inputs": mission.inputs,
+            "persona": mission.persona,
+            "constraints": mission.constraints,
+            "tools": [
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "input_schema": tool.input_schema,
+                    "read_only": tool.read_only,
+                }
+                for tool in request.tools
+            ],
+            "feedback": feedback,
+            "refused_tools": request.refused_tools,
+        }
+        return [SystemMessage(prompt("planner")), HumanMessage(json.dumps(body, ensure_ascii=False))]
+
+
+async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Plan for the mission as it is asked now, and record the plan. A plan that cannot be made ends the team."""
+    context, team = runtime.context, state["team"]
+    mission = await context.missions.context(state["mission_id"])
+    plan_round = state.get("plan_round", 0) + 1
+    request = PlanRequest(
+        mission_id=state["mission_id"],
+        mission=mission,
+        # A one-team mission follows the goal when it is amended; the parts of several teams stay as they were split.
+        team_goal=mission.goal if team["goal"] == state["mission"]["goal"] else team["goal"],
+        tools=shown_tools(await context.tools.capabilities(), team["goal"]),
+        feedback=[reason for reasons in state.get("feedback", {}).values() for reason in reasons],
+        refused_tools=state.get("refused_tools", []),
+    )
+    fresh = {
+        "mission": mission.plain(),
+        "team": {**team, "goal": request.team_goal},
+        "context_version": mission.context_version,
+        "plan_round": plan_round,
+        "problem": None,
+    }
+    try:
+        plan = await context.planner.plan(request, context)
+        await _refuse_unaffordable(plan, request, context)
+    except MissionError as error:
+        return {**fresh, "plan": Plan().plain(), "problem": error.as_dict()}
+    await context.missions.plan_tasks(state["mission_id"], team["name"], plan_round, plan, mission.context_version)
+    await context.record(
+        state["mission_id"],
+        mission,
+        "plan",
+        f"planner:{team['name']}",
+        team=team["name"],
+        round=plan_round,
+        confidence=plan.confidence,
+        unmet=plan.unmet,
+        tasks=[
+            {"id": task.id, "title": task.title, "tools": task.tools, "needs": task.depends_on} for task in plan.tasks
+        ],
+    )
+    kept = _reusable(plan, mission, state.get("finished", {}))
+    return {
+        **fresh,
+        "plan": plan.plain(),
+        "attempts": {},
+        "states": dict.fromkeys(kept, "done"),
+        "outcomes": kept,
+        "verdicts": {},
+        "review_item": _question(state, plan, plan_round, context),
+        "review_decision": None,
+    }
+
+
+def shown_tools(tools: list[Capability], goal: str) -> list[Capability]:
+    """The tools to plan with: all of a few, and the best matches of many."""
+    if len(tools) <= TOOLS_SHOWN:
+        return tools
+    index = Bm25([[(tool.name, 2.0), (tool.description, 1.0)] for tool in tools])
+    return [tools[place] for place, _ in index.ranked(goal)[:TOOLS_SHOWN]]
+
+
+def task_fingerprint(task: Task, plan: Plan, context_version: str) -> str:
+    """What a task's result depends on: its own text, what it may use, what comes before it, and the mission."""
+    by_id = {other.id: other for other in plan.tasks}
+    before = [task_fingerprint(by_id[name], plan, context_version) for name in task.depends_on]
+    return digest(json.dumps([task.instruction, task.tools, task.arguments, before, context_version], sort_keys=True))
+
+
+def _reusable(plan: Plan, mission: Mission, finished: dict[str, Plain]) -> dict[str, Plain]:
+    """The results of earlier rounds that a new plan asks for again, word for word."""
+    kept: dict[str, Plain] = {}
+    for task in plan.tasks:
+        known = finished.get(task_fingerprint(task, plan, mission.context_version))
+        if known:
+            kept[task.id] = {**known, "task_id": task.id}
+    return kept
+
+
+async def _refuse_unaffordable(plan: Plan, request: PlanRequest, context: Context) -> None:
+    budget = request.mission.budget
+    if budget.tokens is None:
+        return
+    used = await context.usage.total(request.mission_id)
+    wanted = sum(task.cost_tokens for task in plan.tasks)
+    left = budget.tokens - used.tokens_in - used.tokens_out
+    if wanted > left:
+        raise BudgetExceeded(f"the plan needs about {wanted} tokens, {max(left, 0)} are left")
+
+
+def _question(state: TeamState, plan: Plan, plan_round: int, context: Context) -> Plain | None:
+    unsure = bool(plan.tasks) and plan.confidence < context.settings.require_approval
+    if state.get("dry_run") or not plan.tasks or not (state.get("approve_plan") or unsure):
+        return None
+    return ReviewItem(
+        id=derived_id("plan-review", state["mission_id"], state["team"]["name"], plan_round),
+        mission_id=state["mission_id"],
+        point=ReviewPoint.QUALITY,
+        question=f"Is this plan of {len(plan.tasks)} tasks right?",
+        payload={"kind": "plan", "plan": plan.plain()},
+        confidence=plan.confidence,
+        reasons=[plan.rationale] if plan.rationale else [],
+    ).plain()
+
+
+def after_planner(state: TeamState) -> str:
+    """Where a plan leads: to a human who has to see it, to work, or straight to the report."""
+    if state.get("problem") or state.get("dry_run") or not state["plan"]["tasks"]:
+        return "report"
+    if state.get("review_item"):
+        return "review"
+    return "dispatch" if ready_tasks(state) else "report"  # every task may be known from an earlier round

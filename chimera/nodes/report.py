@@ -1,0 +1,44 @@
+"""Report: what a team hands back to its mission."""
+
+from typing import Any
+
+from chimera.core.contracts import Plan, TaskResult
+from chimera.core.state import Plain, TeamState
+
+
+async def report(state: TeamState) -> dict[str, Any]:
+    """The answers of the tasks that no other task builds on, and what is missing."""
+    plan, states = Plan.model_validate(state["plan"]), state.get("states", {})
+    results = {
+        task.id: TaskResult.model_validate(state["outcomes"][task.id])
+        for task in plan.tasks
+        if states.get(task.id) == "done"
+    }
+    inner = {need for task in plan.tasks for need in task.depends_on if task.id in results}
+    last = [results[task.id] for task in plan.tasks if task.id in results and task.id not in inner]
+    problem = state.get("problem")
+    missing = [
+        *plan.unmet,
+        *(f"{task.title}: not done" for task in plan.tasks if task.id not in results and not state.get("dry_run")),
+    ]
+    confidence = [float(found["confidence"]) for name, found in state.get("verdicts", {}).items() if name in results]
+    found: Plain = {
+        "team": state["team"]["name"],
+        "planned": len(plan.tasks),
+        "done": len(results),
+        "answer": "\n\n".join(result.answer for result in last if result.answer),
+        "artifacts": [item.plain() for result in results.values() for item in result.artifacts],
+        "evidence": [item.plain() for result in results.values() for item in result.evidence],
+        "unmet": missing,
+        "reasons": _reasons(state, problem),
+        "refused": bool(problem) and not (problem or {}).get("accepted"),
+        "confidence": min(confidence, default=plan.confidence if state.get("dry_run") else 0.0),
+        "provider": ", ".join(sorted({result.provider for result in results.values() if result.provider})),
+    }
+    return {"reports": [found]}
+
+
+def _reasons(state: TeamState, problem: Plain | None) -> list[str]:
+    failed = [task_id for task_id, what in state.get("states", {}).items() if what == "failed"]
+    reasons = [f"{task_id}: {reason}" for task_id in failed for reason in state.get("feedback", {}).get(task_id, [])]
+    return [*([f"{problem['code']} {problem['message']}"] if problem else []), *reasons]

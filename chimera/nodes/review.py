@@ -1,0 +1,71 @@
+"""Review: a question goes on the queue, waits for its human, and the answer goes on the record.
+
+One interrupt in a step of its own, with no effect before it: a step runs again from its top when it is resumed.
+"""
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+from langgraph.types import interrupt
+from pydantic import ValidationError
+
+from chimera.core.contracts import MissionStatus, ReviewDecision, ReviewItem
+from chimera.core.state import ReviewState
+from chimera.nodes.context import Context
+
+
+async def open_question(state: ReviewState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Put the question on the queue."""
+    item, context = _item(state), runtime.context
+    await context.reviews.open(item)
+    await context.missions.set_status(item.mission_id, MissionStatus.WAITING)
+    tenant = (await context.missions.context(item.mission_id)).tenant
+    await context.record(
+        item.mission_id,
+        {"tenant": tenant},
+        "review.asked",
+        "review",
+        item=item.id,
+        point=item.point,
+        question=item.question,
+        confidence=item.confidence,
+    )
+    return {}
+
+
+async def ask_human(state: ReviewState) -> dict[str, Any]:
+    """Wait for the answer. What is no answer is asked again; silence stays silence."""
+    item = _item(state)
+    while True:
+        answer = interrupt(item.plain())
+        try:
+            given = {key: value for key, value in answer.items() if key != "item_id"}
+            decision = ReviewDecision.model_validate(given)
+        except (AttributeError, ValidationError):
+            continue
+        if decision.action != "edit" or decision.payload is not None:
+            return {"review_decision": decision.plain()}
+
+
+async def record_answer(state: ReviewState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Close the question on the queue and put the answer on the record."""
+    item, context = _item(state), runtime.context
+    decision = await context.reviews.decide(item.id, ReviewDecision.model_validate(state.get("review_decision")))
+    await context.missions.set_status(item.mission_id, MissionStatus.RUNNING)
+    tenant = (await context.missions.context(item.mission_id)).tenant
+    await context.record(
+        item.mission_id,
+        {"tenant": tenant},
+        "review.answered",
+        decision.reviewer,
+        item=item.id,
+        point=item.point,
+        action=decision.action,
+        reviewer=decision.reviewer,
+        reason=decision.reason,
+    )
+    return {"review_decision": decision.plain()}
+
+
+def _item(state: ReviewState) -> ReviewItem:
+    return ReviewItem.model_validate(state.get("review_item"))

@@ -1,0 +1,147 @@
+"""The worker: one model turn at a task, until it has a result."""
+
+import json
+import re
+from typing import Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langgraph.runtime import Runtime
+
+from chimera.core.contracts import Artifact, Evidence, Task, TaskResult
+from chimera.core.errors import MissionError
+from chimera.core.state import AgentState, Plain
+from chimera.nodes.context import Context
+from chimera.nodes.prompts import prompt
+from chimera.tools.capability import Capability
+
+EVIDENCE_KEPT = 50
+OBSERVATION_KEPT = 60_000
+_CITED = re.compile(r"\[([^\[\]\s]{1,120})\]")
+
+
+class Worker:
+    """Works with the worker's model. Subclass it and override :meth:`turn` to work in another way."""
+
+    async def turn(self, state: AgentState, tools: list[Capability], context: Context) -> list[AnyMessage]:
+        """The messages to add to the conversation; the last one is the model's.
+
+        Raises:
+            ModelFailed, BudgetExceeded: the model could not be asked.
+        """
+        opening: list[AnyMessage] = [] if state.get("messages") else self.opening(state)
+        caller = context.caller(state["mission_id"], "worker", state["mission"])
+        aliases = {_alias(tool.name): tool.name for tool in tools}
+        message = await context.models.turn(
+            caller,
+            [*state.get("messages", []), *opening],
+            [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": _alias(tool.name),
+                        "description": tool.description,
+                        "parameters": tool.input_schema,
+                    },
+                }
+                for tool in tools
+            ],
+        )
+        if message.tool_calls:
+            calls = [{**call, "name": aliases.get(call["name"], call["name"])} for call in message.tool_calls]
+            message = message.model_copy(update={"tool_calls": calls})
+        return [*opening, message]
+
+    def opening(self, state: AgentState) -> list[AnyMessage]:
+        """What the model is told first: its role, and the task as JSON."""
+        mission = state["mission"]
+        body = {
+            "task": state["task"],
+            "goal": mission["goal"],
+            "inputs": mission["inputs"],
+            "persona": mission["persona"],
+            "constraints": mission["constraints"],
+            "earlier": state.get("earlier", []),
+            "feedback": state.get("feedback", []),
+        }
+        return [SystemMessage(prompt("worker")), HumanMessage(json.dumps(body, ensure_ascii=False))]
+
+
+async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Take one turn. Tool calls go to the guard; a message without any is the answer."""
+    context, task = runtime.context, Task.model_validate(state["task"])
+    turns = state.get("turns", 0) + 1
+    if turns > context.settings.max_steps:
+        raise MissionError(f"task {task.id} took more than {context.settings.max_steps} turns")
+    await context.events.publish(
+        state["mission_id"], "agent", team=state["team"], task=task.id, turn=turns, attempt=state["attempt"]
+    )
+    tools = [tool for tool in await context.tools.capabilities() if tool.name in task.tools]
+    messages = await context.worker.turn(state, tools, context)
+    last = messages[-1]
+    calls: list[Plain] = []
+    if isinstance(last, AIMessage):
+        calls = [
+            {"id": call["id"] or f"call-{turns}-{place}", "name": call["name"], "args": call["args"]}
+            for place, call in enumerate(last.tool_calls)
+        ]
+        if last.invalid_tool_calls and not calls:
+            messages = [*messages, HumanMessage("The arguments of your tool call are not valid JSON. Call again.")]
+    provider = context.models.names("worker")[0]
+    return {"messages": messages, "turns": turns, "calls": calls, "raw": [], "provider": provider}
+
+
+def after_worker(state: AgentState) -> str:
+    """Where a turn leads: to the guard with its calls, back to the worker, or to the end of the task."""
+    if state.get("calls"):
+        return "guard_call"
+    return "conclude" if isinstance(state["messages"][-1], AIMessage) else "worker"
+
+
+async def conclude(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Make the task's result of the conversation: the answer, its evidence and the artifacts."""
+    answer = str(state["messages"][-1].text).strip()
+    observations = state.get("observations", [])
+    failures = [message for message in state["messages"] if getattr(message, "status", "") == "error"]
+    failed = not answer and bool(failures)
+    result = TaskResult(
+        task_id=state["task"]["id"],
+        status="failed" if failed else "done",
+        answer=answer,
+        evidence=_evidence(answer, observations),
+        artifacts=_artifacts(observations),
+        error=_first_error(failures) if failed else None,
+        context_version=state["context_version"],
+        observations=[item["text"][:OBSERVATION_KEPT] for item in observations],
+        provider=state.get("provider", ""),
+        tool_calls=len(observations),
+    )
+    return {"result": result.plain()}
+
+
+def _alias(name: str) -> str:
+    """A tool's name as providers allow it: letters, digits, underscores and hyphens, at most 64."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
+
+
+def _evidence(answer: str, observations: list[Plain]) -> list[Evidence]:
+    """The evidence that the answer cites, or the first pieces when it cites none."""
+    known = {item["id"]: Evidence.model_validate(item) for found in observations for item in found["evidence"]}
+    cited = [known[name] for name in dict.fromkeys(_CITED.findall(answer)) if name in known]
+    return cited or list(known.values())[:EVIDENCE_KEPT]
+
+
+def _artifacts(observations: list[Plain]) -> list[Artifact]:
+    """What the artifact store reports to have written."""
+    found: dict[str, Artifact] = {}
+    for item in observations:
+        if item["capability"] == "files__write_artifact":
+            artifact = Artifact.model_validate(json.loads(item["text"]))
+            found[artifact.name] = artifact
+    return list(found.values())
+
+
+def _first_error(failures: list[AnyMessage]) -> Plain:
+    content = json.loads(str(failures[0].content))
+    if "error" in content:
+        return content["error"]
+    return {"code": "CH500", "message": "; ".join(content.get("refused", [])), "retryable": True}

@@ -1,0 +1,1 @@
+"""Questions to humans: the items, the queue, and who answers."""

@@ -1,0 +1,46 @@
+"""The journal of effects: written before the network is touched, so that a step that runs again does not act again."""
+
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from chimera.core.errors import ConflictError
+from chimera.store.postgres import Pool, fetch, fetch_one
+
+
+class EffectJournal:
+    """Reads and writes the table ``effects``."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def begin(self, key: str, mission_id: str, capability: str, arguments: str) -> dict[str, Any] | None:
+        """Announce an effect. Returns None when it is new, else what is known of it: ``state`` and ``result``.
+
+        ``arguments`` is their digest.
+
+        Raises:
+            ConflictError: the key stands for another effect.
+        """
+        new = await fetch_one(
+            self._pool,
+            "INSERT INTO effects (key, mission_id, capability, arguments, state) VALUES (%s, %s, %s, %s, 'begun') "
+            "ON CONFLICT (key) DO NOTHING RETURNING key",
+            (key, mission_id, capability, arguments),
+        )
+        if new is not None:
+            return None
+        known = await fetch_one(
+            self._pool, "SELECT capability, arguments, state, result FROM effects WHERE key = %s", (key,)
+        )
+        if known is None or (known["capability"], known["arguments"]) != (capability, arguments):
+            raise ConflictError(f"the idempotency key of {capability} stands for another effect")
+        return known
+
+    async def end(self, key: str, state: str, result: dict[str, Any]) -> None:
+        """Record how an effect ended: ``done`` with its result, or ``failed`` with the error."""
+        await fetch(
+            self._pool,
+            "UPDATE effects SET state = %s, result = %s WHERE key = %s AND state = 'begun'",
+            (state, Jsonb(result), key),
+        )

@@ -1,0 +1,220 @@
+"""Missions and their tasks in Postgres: what is running, how far it is, and what came out."""
+
+import zlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from chimera.core.contracts import Mission, MissionResult, MissionStatus, Plan, TaskResult, Verdict
+from chimera.core.errors import InputError, MissionBusy, MissionNotFound
+from chimera.store.postgres import Pool, fetch, fetch_one, store_errors
+
+
+class MissionStore:
+    """Reads and writes the tables ``missions`` and ``tasks``. Every write is idempotent."""
+
+    def __init__(self, pool: Pool, url: str) -> None:
+        self._pool = pool
+        self._url = url
+
+    async def create(self, mission_id: str, mission: Mission) -> None:
+        """Record a mission, unless it is recorded already."""
+        await fetch(
+            self._pool,
+            "INSERT INTO missions (id, tenant, goal, mission, context_version, status, deadline_at) "
+            "VALUES (%s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)) ON CONFLICT (id) DO NOTHING",
+            (
+                mission_id,
+                mission.tenant,
+                mission.goal.replace("\x00", ""),
+                Jsonb(mission.plain()),
+                mission.context_version,
+                MissionStatus.RUNNING,
+                mission.deadline_s,
+            ),
+        )
+
+    async def find(self, id_or_prefix: str) -> str:
+        """The full id for an id or a unique prefix of one.
+
+        Raises:
+            MissionNotFound: none matches, or several do.
+        """
+        prefix = id_or_prefix.strip().lower()
+        if not prefix or set(prefix) - set("0123456789abcdef-"):
+            raise MissionNotFound(f"{id_or_prefix[:40]!r} is not a mission id")
+        rows = await fetch(self._pool, "SELECT id FROM missions WHERE id::text LIKE %s LIMIT 2", (prefix + "%",))
+        if len(rows) != 1:
+            raise MissionNotFound(f"{'several missions start' if rows else 'no mission starts'} with {prefix}")
+        return str(rows[0]["id"])
+
+    async def get(self, mission_id: str) -> dict[str, Any]:
+        """The row of a mission.
+
+        Raises:
+            MissionNotFound: there is none.
+        """
+        row = await fetch_one(self._pool, "SELECT * FROM missions WHERE id = %s", (mission_id,))
+        if row is None:
+            raise MissionNotFound(f"no mission {mission_id}")
+        return row
+
+    async def newest(self, tenant: str, limit: int = 50) -> list[dict[str, Any]]:
+        """The newest missions of a tenant, newest first."""
+        return await fetch(
+            self._pool,
+            "SELECT id, goal, status, result, created_at, updated_at FROM missions WHERE tenant = %s "
+            "ORDER BY created_at DESC LIMIT %s",
+            (tenant, limit),
+        )
+
+    async def amend(self, mission_id: str, mission: Mission) -> None:
+        """Change what is asked while it runs. Results made from the old context become void.
+
+        Raises:
+            InputError: the mission has ended, or the tenant would change.
+        """
+        rows = await fetch(
+            self._pool,
+            "UPDATE missions SET goal = %s, mission = %s, context_version = %s, updated_at = now() "
+            "WHERE id = %s AND tenant = %s AND status IN ('running', 'waiting') RETURNING id",
+            (mission.goal, Jsonb(mission.plain()), mission.context_version, mission_id, mission.tenant),
+        )
+        if not rows:
+            raise InputError(f"mission {mission_id} cannot be amended: it has ended, or belongs to another tenant")
+
+    async def context(self, mission_id: str) -> Mission:
+        """The mission as it is asked now."""
+        return Mission.model_validate((await self.get(mission_id))["mission"])
+
+    async def set_status(self, mission_id: str, status: MissionStatus) -> None:
+        """Move a mission that has not ended to another status."""
+        await fetch(
+            self._pool,
+            "UPDATE missions SET status = %s, updated_at = now() WHERE id = %s AND status IN ('running', 'waiting')",
+            (status, mission_id),
+        )
+
+    async def reopen(self, mission_id: str, deadline_s: float | None = None) -> None:
+        """Let a mission run again: clear a request to cancel, and give it time from now."""
+        await fetch(
+            self._pool,
+            "UPDATE missions SET status = 'running', cancel_requested = false, updated_at = now(), "
+            "deadline_at = now() + make_interval(secs => coalesce(%s, (mission->>'deadline_s')::float8)) "
+            "WHERE id = %s",
+            (deadline_s, mission_id),
+        )
+
+    async def finish(self, result: MissionResult) -> None:
+        """Record the result of a mission."""
+        await fetch(
+            self._pool,
+            "UPDATE missions SET status = %s, result = %s, updated_at = now() WHERE id = %s",
+            (result.status, Jsonb(_storable(result.plain())), result.mission_id),
+        )
+
+    async def request_cancel(self, mission_id: str) -> bool:
+        """Ask whoever runs the mission to stop; False when it has ended already."""
+        rows = await fetch(
+            self._pool,
+            "UPDATE missions SET cancel_requested = true WHERE id = %s AND status IN ('running', 'waiting') "
+            "RETURNING id",
+            (mission_id,),
+        )
+        return bool(rows)
+
+    @asynccontextmanager
+    async def running_alone(self, mission_id: str) -> AsyncGenerator[None]:
+        """Hold the mission for this process; the hold ends with the connection, so a killed process holds nothing.
+
+        Raises:
+            MissionBusy: another process holds it.
+        """
+        key = zlib.crc32(mission_id.encode()) - 2**31
+        async with store_errors():
+            connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+        try:
+            async with store_errors():
+                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_RUN_LOCK, key))
+                row = await cursor.fetchone()
+            if row is None or not row[0]:
+                raise MissionBusy(f"mission {mission_id} is being run by another process")
+            yield
+        finally:
+            await connection.close()
+
+    # --- tasks ---------------------------------------------------------------------------------------------------
+
+    async def plan_tasks(self, mission_id: str, team: str, plan_round: int, plan: Plan, context_version: str) -> None:
+        """Record the tasks of a plan; earlier rounds stay as they ended."""
+        async with store_errors(), self._pool.connection() as connection:
+            await connection.cursor().executemany(
+                "INSERT INTO tasks (mission_id, team, plan_round, id, title, state, context_version, plan) "
+                "VALUES (%s, %s, %s, %s, %s, 'planned', %s, %s) ON CONFLICT DO NOTHING",
+                [
+                    (mission_id, team, plan_round, task.id, task.title, context_version, Jsonb(_storable(task.plain())))
+                    for task in plan.tasks
+                ],
+            )
+
+    async def start_task(self, mission_id: str, team: str, plan_round: int, task_id: str, attempt: int) -> None:
+        """Note that an agent works on a task; a task that is done stays done."""
+        await fetch(
+            self._pool,
+            "UPDATE tasks SET state = 'running', attempt = %s, updated_at = now() "
+            "WHERE (mission_id, team, plan_round, id) = (%s, %s, %s, %s) AND state <> 'done'",
+            (attempt, mission_id, team, plan_round, task_id),
+        )
+
+    async def commit_task(
+        self, mission_id: str, team: str, plan_round: int, state: str, result: TaskResult, verdict: Verdict
+    ) -> bool:
+        """Record a judged result, if the mission still asks what it was made from (optimistic concurrency).
+
+        Returns False, and records the task as void, when the mission's context has moved.
+        """
+        row = await fetch_one(
+            self._pool,
+            "UPDATE tasks AS t SET state = CASE WHEN m.context_version = %(version)s THEN %(state)s ELSE 'void' END, "
+            "result = %(result)s, verdict = %(verdict)s, updated_at = now() FROM missions AS m "
+            "WHERE m.id = t.mission_id AND (t.mission_id, t.team, t.plan_round, t.id) = "
+            "(%(mission)s, %(team)s, %(round)s, %(task)s) RETURNING t.state",
+            {
+                "version": result.context_version,
+                "state": state,
+                "result": Jsonb(_storable(result.plain())),
+                "verdict": Jsonb(_storable(verdict.plain())),
+                "mission": mission_id,
+                "team": team,
+                "round": plan_round,
+                "task": result.task_id,
+            },
+        )
+        return row is not None and row["state"] != "void"
+
+    async def tasks(self, mission_id: str) -> list[dict[str, Any]]:
+        """All tasks of a mission: by team, plan round and id."""
+        return await fetch(
+            self._pool,
+            "SELECT * FROM tasks WHERE mission_id = %s ORDER BY team, plan_round, length(id), id",
+            (mission_id,),
+        )
+
+
+_RUN_LOCK = 0x6D697373  # the key space of mission holds; the number spells "miss"
+
+
+def _storable(value: Any) -> Any:
+    """The value without NUL characters, which JSON has and Postgres text has not."""
+    match value:
+        case str():
+            return value.replace("\x00", "")
+        case dict():
+            return {_storable(key): _storable(item) for key, item in value.items()}
+        case list():
+            return [_storable(item) for item in value]
+        case _:
+            return value

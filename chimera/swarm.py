@@ -1,0 +1,306 @@
+"""ChimeraSwarm: run missions from Python. The CLI is a thin layer over it."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
+
+from chimera import timetravel
+from chimera.app import App, Roles, open_app
+from chimera.core.clock import Clock
+from chimera.core.contracts import Event, Mission, MissionResult, MissionStatus, ReviewDecision, ReviewItem
+from chimera.core.errors import CheckpointNotFound, ConfigError, MissionError, MissionExpired
+from chimera.core.ids import NewId
+from chimera.core.settings import Settings
+from chimera.nodes.intake import read_mission
+from chimera.nodes.judge import Judge
+from chimera.nodes.planner import Planner
+from chimera.nodes.worker import Worker
+from chimera.review.reviewers import Reviewer
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+RECURSION_LIMIT = 1_000
+WATCH_S = 0.5
+FINAL = (
+    MissionStatus.DONE,
+    MissionStatus.PARTIAL,
+    MissionStatus.FAILED,
+    MissionStatus.REJECTED,
+    MissionStatus.CANCELLED,
+)
+
+
+class ChimeraSwarm:
+    """A running Chimera.
+
+    Usage::
+
+        async with ChimeraSwarm() as swarm:
+            result = await swarm.run(Mission(goal="...", inputs={"feed": "feed.xml"}))
+
+    ``planner``, ``worker`` and ``judge`` replace the built-in ones; ``models`` replaces chat models by role name.
+    ``reviewer`` answers what a human is asked; without one, such a mission comes back as ``waiting``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        planner: Planner | None = None,
+        worker: Worker | None = None,
+        judge: Judge | None = None,
+        models: "Mapping[str, BaseChatModel] | None" = None,
+        reviewer: Reviewer | None = None,
+        clock: Clock | None = None,
+        new_id: NewId | None = None,
+    ) -> None:
+        self._opening = open_app(settings, Roles(planner, worker, judge, models), clock=clock, new_id=new_id)
+        self._reviewer = reviewer
+        self._stack = AsyncExitStack()
+        self._app: App | None = None
+
+    async def __aenter__(self) -> Self:
+        self._app = await self._stack.enter_async_context(self._opening)
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        self._app = None
+        await self._stack.__aexit__(*raised)
+
+    @property
+    def app(self) -> App:
+        """The services and graphs behind this swarm.
+
+        Raises:
+            ConfigError: it is not open.
+        """
+        if self._app is None:
+            raise ConfigError("the swarm is not open", remedy="Use it as `async with ChimeraSwarm() as swarm:`.")
+        return self._app
+
+    # --- missions ------------------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        mission: Mission | str,
+        *,
+        reviewer: Reviewer | None = None,
+        approve_plan: bool = False,
+        dry_run: bool = False,
+        mission_id: str | None = None,
+    ) -> MissionResult:
+        """Run a mission until it ends, or waits for a human.
+
+        ``approve_plan`` asks about the plan first; ``dry_run`` stops after it. The result's status says how it ended.
+
+        Raises:
+            InputError: the mission cannot be used. StoreError, ModelError: it stopped and can be resumed.
+        """
+        asked = read_mission(mission.plain() if isinstance(mission, Mission) else {"goal": mission})
+        mission_id = mission_id or self.app.context.new_id()
+        await self.app.context.missions.create(mission_id, asked)
+        start = {"mission": asked.plain(), "approve_plan": approve_plan, "dry_run": dry_run}
+        return await self._attend(mission_id, start, reviewer)
+
+    async def stream(self, mission: Mission | str, **options: Any) -> AsyncGenerator[Event]:
+        """Run a mission and yield its events; the last one has the kind ``result`` and the result as its data."""
+        mission_id = options.pop("mission_id", None) or self.app.context.new_id()
+        async with self.app.context.events.listen(mission_id) as queue:
+            running = asyncio.create_task(self.run(mission, mission_id=mission_id, **options))
+            try:
+                while True:
+                    waiting = asyncio.create_task(queue.get())
+                    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+                    if waiting.done():
+                        yield waiting.result()
+                        continue
+                    waiting.cancel()
+                    while not queue.empty():
+                        yield queue.get_nowait()
+                    result = await running
+                    at = self.app.context.clock.now().isoformat()
+                    yield Event(mission_id=mission_id, kind="result", at=at, data=result.plain())
+                    return
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    async def resume(
+        self, mission_id: str, *, reviewer: Reviewer | None = None, deadline_s: float | None = None
+    ) -> MissionResult:
+        """Go on with a mission from its last checkpoint, in this process; one that has ended is returned as it is.
+
+        Raises:
+            MissionNotFound: there is none. MissionBusy: another process runs it.
+        """
+        missions = self.app.context.missions
+        row = await missions.get(mission_id)
+        if row["status"] in FINAL and row["status"] not in (MissionStatus.CANCELLED, MissionStatus.FAILED):
+            return MissionResult.model_validate(row["result"])
+        snapshot = await self.app.mission.aget_state(self._config(mission_id))
+        if row["result"] and not snapshot.next and not snapshot.interrupts:
+            return MissionResult.model_validate(row["result"])
+        await missions.reopen(mission_id, deadline_s)
+        start = {"mission": row["mission"]} if not snapshot.values and not snapshot.next else None
+        return await self._attend(mission_id, start, reviewer)
+
+    async def cancel(self, mission_id: str) -> bool:
+        """Stop a mission, wherever it runs; False when it has ended already."""
+        missions = self.app.context.missions
+        if not await missions.request_cancel(mission_id):
+            return False
+        try:
+            async with missions.running_alone(mission_id):  # nobody runs it: it ends here and now
+                await self._end(mission_id, MissionStatus.CANCELLED, "cancelled on request")
+        except MissionError:
+            pass  # whoever runs it has seen the request, or will within half a second
+        return True
+
+    async def answer(self, item_id: str, decision: ReviewDecision) -> ReviewItem:
+        """Answer a review item. The mission goes on when it is resumed, or at once if it is attended.
+
+        Raises:
+            InputError: there is no such item. ConflictError: it was answered differently.
+        """
+        item = await self.app.context.reviews.find(item_id)
+        await self.app.context.reviews.decide(item.id, decision)
+        return item
+
+    async def amend(self, mission_id: str, mission: Mission) -> None:
+        """Change what a running mission asks. Results made from the old context are void and planned anew."""
+        await self.app.context.missions.amend(mission_id, mission)
+        await self.app.context.record(
+            mission_id, mission, "mission.amended", "user", context_version=mission.context_version
+        )
+
+    # --- going back ----------------------------------------------------------------------------------------------
+
+    async def describe(self, mission_id: str) -> dict[str, Any]:
+        """Everything about a mission: keys mission, tasks, reviews, usage, trail, artifacts."""
+        return await timetravel.describe(self.app, mission_id)
+
+    async def history(self, mission_id: str) -> list[timetravel.Checkpoint]:
+        """Every checkpoint of a mission and its teams, oldest first."""
+        return await timetravel.history(self.app, mission_id)
+
+    async def replay(self, mission_id: str, checkpoint_id: str, *, reviewer: Reviewer | None = None) -> MissionResult:
+        """Run a mission again from one of its own checkpoints; agents that finished are not run again.
+
+        Raises:
+            CheckpointNotFound: it is no checkpoint of the mission itself (those of teams can be forked).
+        """
+        snapshot = await self.app.mission.aget_state(self._config(mission_id, checkpoint_id))
+        if not snapshot.next and not snapshot.values:
+            raise CheckpointNotFound(f"mission {mission_id} has no checkpoint {checkpoint_id[:40]} of its own")
+        await self.app.context.missions.reopen(mission_id)
+        return await self._attend(mission_id, None, reviewer, checkpoint_id)
+
+    async def fork(
+        self,
+        mission_id: str,
+        checkpoint_id: str | None = None,
+        *,
+        mission: Mission | None = None,
+        reviewer: Reviewer | None = None,
+    ) -> MissionResult:
+        """Run a new mission that starts with what an older one had finished by a checkpoint.
+
+        With another ``mission`` only results that fit what it asks are kept: that is decided by their context version.
+
+        Raises:
+            CheckpointNotFound: the older mission has no such checkpoint.
+        """
+        finished = await timetravel.finished_by(self.app, mission_id, checkpoint_id)
+        asked = mission or await self.app.context.missions.context(mission_id)
+        new_id = self.app.context.new_id()
+        await self.app.context.missions.create(new_id, asked)
+        await timetravel.copy_artifacts(self.app, mission_id, new_id)
+        await self.app.context.record(new_id, asked, "mission.forked", "user", source=mission_id, at=checkpoint_id)
+        return await self._attend(new_id, {"mission": asked.plain(), "finished": finished}, reviewer)
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    def _config(self, mission_id: str, checkpoint_id: str | None = None) -> RunnableConfig:
+        place = {"thread_id": mission_id, **({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}
+        return {"configurable": place, "recursion_limit": RECURSION_LIMIT}
+
+    async def _attend(
+        self, mission_id: str, start: Any, reviewer: Reviewer | None, checkpoint_id: str | None = None
+    ) -> MissionResult:
+        """Hold the mission, drive it, and stop it when it is cancelled or its time is up."""
+        missions = self.app.context.missions
+        async with missions.running_alone(mission_id):
+            driving = asyncio.create_task(self._drive(mission_id, start, reviewer or self._reviewer, checkpoint_id))
+            try:
+                while not driving.done():
+                    await asyncio.wait({driving}, timeout=WATCH_S)
+                    if driving.done():
+                        break
+                    row = await missions.get(mission_id)
+                    if row["cancel_requested"]:
+                        await _stop(driving)
+                        return await self._end(mission_id, MissionStatus.CANCELLED, "cancelled on request")
+                    if row["deadline_at"] <= self.app.context.clock.now():
+                        await _stop(driving)
+                        late = MissionExpired(f"the mission did not finish within {row['mission']['deadline_s']:g} s")
+                        return await self._end(mission_id, MissionStatus.FAILED, f"{late} | {late.hint}")
+                return driving.result()
+            except MissionError as error:
+                return await self._end(mission_id, MissionStatus.FAILED, f"{error} | {error.hint}")
+            finally:
+                await _stop(driving)
+
+    async def _drive(
+        self, mission_id: str, start: Any, reviewer: Reviewer | None, checkpoint_id: str | None
+    ) -> MissionResult:
+        graph, config = self.app.mission, self._config(mission_id)
+        await graph.ainvoke(start, self._config(mission_id, checkpoint_id), context=self.app.context, durability="sync")
+        while True:
+            snapshot = await graph.aget_state(config)
+            if not snapshot.interrupts:
+                return MissionResult.model_validate(snapshot.values["result"])
+            answers: dict[str, Any] = {}
+            for asked in snapshot.interrupts:
+                item = ReviewItem.model_validate(asked.value)
+                decision = await self.app.context.reviews.decision(item.id)
+                if decision is None and reviewer is not None:
+                    decision = await reviewer(item)
+                if decision is not None:
+                    answers[asked.id] = {**decision.plain(), "item_id": item.id}
+            if not answers:
+                return await self._waiting(mission_id, [asked.value for asked in snapshot.interrupts])
+            await graph.ainvoke(Command(resume=answers), config, context=self.app.context, durability="sync")
+
+    async def _waiting(self, mission_id: str, items: list[dict[str, Any]]) -> MissionResult:
+        await self.app.context.missions.set_status(mission_id, MissionStatus.WAITING)
+        return MissionResult(
+            mission_id=mission_id,
+            status=MissionStatus.WAITING,
+            reasons=[f"{item['id'][:8]}: {item['question']}" for item in items],
+            usage=await self.app.context.usage.total(mission_id),
+        )
+
+    async def _end(self, mission_id: str, status: MissionStatus, reason: str) -> MissionResult:
+        context = self.app.context
+        mission = await context.missions.context(mission_id)
+        trail = await context.record(mission_id, mission, "mission.finished", "swarm", status=status, reasons=[reason])
+        result = MissionResult(
+            mission_id=mission_id,
+            status=status,
+            reasons=[reason],
+            usage=await context.usage.total(mission_id),
+            trail=trail,
+        )
+        await context.missions.finish(result)
+        return result
+
+
+async def _stop(task: "asyncio.Task[Any]") -> None:
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
