@@ -4,6 +4,7 @@ Each model here is the typed twin of a JSON Schema in ``specs/technical.md``; a 
 Graph channels hold ``model_dump(mode="json")`` of these, so that a checkpoint is plain data.
 """
 
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -52,8 +53,8 @@ class Mission(Contract):
     @property
     def context_version(self) -> str:
         """Fingerprint of everything that a result depends on. A result made from another one is void."""
-        basis = self.model_dump_json(include={"goal", "inputs", "persona", "constraints", "budget"})
-        return digest(basis)[:16]
+        basis = self.model_dump(mode="json", include={"goal", "inputs", "persona", "constraints", "budget"})
+        return digest(json.dumps(basis, sort_keys=True))[:16]
 
 
 # --- what is planned ---------------------------------------------------------------------------------------------

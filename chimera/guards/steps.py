@@ -171,7 +171,8 @@ async def _judge_result(
     observation: Plain = {
         "capability": call["name"],
         "text": json.dumps(result.data, ensure_ascii=False) if result.data is not None else result.text,
-        "evidence": [item.plain() for item in result.evidence],
+        # What a tool says of its own deed is a receipt, and nothing that a claim could cite.
+        "evidence": [item.plain() for item in result.evidence] if capability and capability.read_only else [],
     }
     return _view(result), observation
 

@@ -1,0 +1,146 @@
+"""What all tests share: one set of embedded servers, a database for each test, and settings that reach both."""
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from chimera.core.clock import SystemClock
+from chimera.core.errors import StoreError
+from chimera.core.settings import Settings
+from chimera.store.embedded import EmbeddedServers, Endpoints
+from chimera.store.migrate import migrate
+from chimera.store.postgres import Pool, open_pool
+
+for name in [name for name in os.environ if name.startswith("CHIMERA_") and name != "CHIMERA_DATA"]:
+    del os.environ[name]  # a developer's own settings must not decide what the tests see
+os.environ |= {
+    "DEEPEVAL_TELEMETRY_OPT_OUT": "YES",
+    "LANGSMITH_TRACING": "false",
+    "LANGGRAPH_CLI_NO_ANALYTICS": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Generator[tuple[Path, Endpoints]]:
+    """The embedded servers of this session, shared by all its processes: their data folder and where they listen."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "home"
+    servers = EmbeddedServers(folder, idle_s=5)
+    yield folder, asyncio.run(servers.acquire())
+    asyncio.run(servers.release())
+    with contextlib.suppress(StoreError):  # refused until the last worker has gone
+        asyncio.run(servers.purge())
+
+
+@pytest.fixture(scope="session")
+def home(embedded: tuple[Path, Endpoints]) -> Path:
+    """The data folder of the running embedded servers, as ``CHIMERA_HOME`` of child processes."""
+    return embedded[0]
+
+
+@pytest.fixture(scope="session")
+def endpoints(embedded: tuple[Path, Endpoints]) -> Endpoints:
+    """Where the embedded servers listen."""
+    return embedded[1]
+
+
+@pytest.fixture(scope="session")
+def template_database(endpoints: Endpoints, worker_id: str) -> str:
+    """A database with the current schema, to be copied."""
+    name = f"template_{worker_id}"
+    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}"'.encode())
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+
+    async def fill() -> None:
+        async with open_pool(_named(endpoints.database_url, name), 2) as pool:
+            await migrate(pool)
+
+    asyncio.run(fill())
+    return name
+
+
+@pytest.fixture
+def empty_database_url(endpoints: Endpoints) -> Generator[str]:
+    """A database of this test's own, without any table."""
+    yield from _database(endpoints, "template1")
+
+
+@pytest.fixture
+def database_url(endpoints: Endpoints, template_database: str) -> Generator[str]:
+    """A database of this test's own, with the current schema."""
+    yield from _database(endpoints, template_database)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncGenerator[Pool]:
+    """Connections to this test's database."""
+    async with open_pool(database_url, 8) as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, endpoints: Endpoints) -> Settings:
+    """Settings of an installation of this test's own, on the offline model."""
+    return Settings.model_validate(
+        {"home": tmp_path / "home", "database_url": database_url, "redis_url": endpoints.redis_url}
+    )
+
+
+@pytest.fixture
+def clock() -> SystemClock:
+    """The machine's clock."""
+    return SystemClock()
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of real data; a test that needs it is skipped where there is none."""
+    folder = Path(os.environ.get("CHIMERA_DATA", ""))
+    if not os.environ.get("CHIMERA_DATA") or not folder.is_dir():
+        pytest.skip("CHIMERA_DATA names no folder with the real data sets")
+    return folder
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Path:
+    """A small feed with one clear riser, made for the tests."""
+    lines = ["at,text"]
+    for day in range(1, 15):
+        lines += [f"2026-03-{day:02d}T0{hour}:00:00Z,steady topic number {hour}" for hour in range(3)]
+        if day > 12:
+            lines += [f"2026-03-{day:02d}T1{hour}:00:00Z,comet sighting reported" for hour in range(8)]
+    path = tmp_path / "posts.csv"
+    path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+@pytest.fixture
+def child_environment(home: Path) -> Callable[..., dict[str, str]]:
+    """The environment for a child process that uses the shared embedded servers."""
+
+    def build(**extra: Any) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("CHIMERA_")}
+        return {**kept, "CHIMERA_HOME": str(home), **{key: str(value) for key, value in extra.items()}}
+
+    return build
+
+
+def _database(endpoints: Endpoints, template: str) -> Generator[str]:
+    name = f"t_{uuid.uuid4().hex}"
+    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    yield _named(endpoints.database_url, name)
+    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
+def _named(url: str, database: str) -> str:
+    return psycopg.conninfo.make_conninfo(url, dbname=database)
