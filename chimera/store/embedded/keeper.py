@@ -161,6 +161,8 @@ class Keeper:
             if (pid := self._pids.get(server.name)) is not None:
                 end([pid], self._layout.marker, server.stop_steps, self._reap)
                 _log(f"{server.name} {pid} stopped")
+        if is_current(self._lock, self._layout.keeper_lock):
+            self._layout.remove_link()  # whoever comes next makes it again
 
     def _is_alive(self, server: _Server) -> bool:
         self._reap()

@@ -38,10 +38,12 @@ class ServersStatus:
 
 
 def read_status(layout: Layout) -> ServersStatus:
-    """Look at the set; starts nothing, writes nothing but the short link, and does not fail where nothing is."""
+    """Look at the set; starts nothing, writes nothing but a short link to running servers, and may find nothing."""
     found = family(layout.marker)
-    sockets = layout.sockets()
-    serving, answering = postgres_version(sockets), valkey_version(sockets)
+    serving = answering = None
+    if found.postmasters or found.valkeys:
+        sockets = layout.sockets()
+        serving, answering = postgres_version(sockets), valkey_version(sockets)
     master = postgres.postmaster_pid(layout)
     users = users_in(layout.users)
     return ServersStatus(

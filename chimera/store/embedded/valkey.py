@@ -43,13 +43,13 @@ class Valkey:
 
     name = NAME
     stop_steps = STOP
-    retries = 1  # the second time without the data that the first could not read
+    retries = 2  # a kill while it starts, and then without the data that the kill made unreadable
 
     def __init__(self, layout: Layout, account: Account) -> None:
         self._layout = layout
         self._account = account
         self.log = layout.logs / "valkey.log"
-        self.log_start = 0
+        self.log_start = size_of(self.log)  # what an earlier keeper met, it has dealt with
 
     def running(self, found: Family) -> int | None:
         """The pid of the server that works on our data now, if there is one."""
