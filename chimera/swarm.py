@@ -11,7 +11,7 @@ from langgraph.types import Command
 from chimera import timetravel
 from chimera.app import App, Roles, open_app
 from chimera.core.clock import Clock
-from chimera.core.contracts import Event, Mission, MissionResult, MissionStatus, ReviewDecision, ReviewItem
+from chimera.core.contracts import Event, Mission, MissionResult, MissionStatus, ReviewDecision, ReviewItem, TaskResult
 from chimera.core.errors import CheckpointNotFound, ConfigError, MissionError, MissionExpired
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
@@ -286,12 +286,21 @@ class ChimeraSwarm:
         )
 
     async def _end(self, mission_id: str, status: MissionStatus, reason: str) -> MissionResult:
+        """End a mission from outside its graph; what its tasks had finished is its result."""
         context = self.app.context
         mission = await context.missions.context(mission_id)
         trail = await context.record(mission_id, mission, "mission.finished", "swarm", status=status, reasons=[reason])
+        done = [
+            TaskResult.model_validate(row["result"])
+            for row in await context.missions.tasks(mission_id)
+            if row["state"] == "done"
+        ]
         result = MissionResult(
             mission_id=mission_id,
             status=status,
+            answer="\n\n".join(found.answer for found in done if found.answer),
+            artifacts=[artifact for found in done for artifact in found.artifacts],
+            evidence=[item for found in done for item in found.evidence],
             reasons=[reason],
             usage=await context.usage.total(mission_id),
             trail=trail,

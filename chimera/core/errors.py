@@ -68,7 +68,7 @@ class ChimeraError(Exception):
 
     def as_dict(self) -> dict[str, Any]:
         """The error as plain data for ``--json`` and the API."""
-        return {"code": self.code, "message": self.message, "remedy": self.hint, **self.context}
+        return {**self.context, "code": self.code, "message": self.message, "remedy": self.hint}
 
 
 def _rebuild(kind: type[ChimeraError], message: str, remedy: str, context: dict[str, Any]) -> ChimeraError:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,7 +20,6 @@ from chimera.core.ids import NewId
 from chimera.core.money import Money
 from chimera.core.settings import Settings
 from chimera.models.choose import choose_model
-from chimera.store.usage import UsageLog
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -28,6 +27,18 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer", bound=BaseModel)
 BACKOFF_S = 0.25
+
+
+class Meter(Protocol):
+    """Keeps count of what each mission used."""
+
+    async def add(self, call_id: str, mission_id: str, role: str, model: str, usage: Usage) -> None:
+        """Count one model call."""
+        ...
+
+    async def total(self, mission_id: str) -> Usage:
+        """What the mission used so far."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -48,12 +59,12 @@ class Models:
     def __init__(
         self,
         settings: Settings,
-        usage: UsageLog,
+        meter: Meter,
         new_id: NewId,
         given: "Mapping[str, BaseChatModel] | None" = None,
     ) -> None:
         self._settings = settings
-        self._usage = usage
+        self._meter = meter
         self._new_id = new_id
         self._given = dict(given or {})
         self._built: dict[str, BaseChatModel] = {}
@@ -132,14 +143,16 @@ class Models:
         return self._built[name]
 
     async def _refuse_beyond_budget(self, caller: Caller) -> None:
-        used = await self._usage.total(caller.mission_id)
+        used = await self._meter.total(caller.mission_id)
         tokens = min(caller.budget.tokens or self._settings.max_tokens, self._settings.max_tokens)
         if caller.budget.tokens == 0 or used.tokens_in + used.tokens_out >= tokens:
             raise BudgetExceeded(
                 f"{used.tokens_in + used.tokens_out} of {caller.budget.tokens or tokens} tokens are used"
             )
         money = caller.budget.money
-        if money is not None and used.cost.units >= max(money.units, 1) and used.cost.units > 0:
+        if money is not None and money.asset != used.cost.asset:
+            raise BudgetExceeded(f"the budget is in {money.asset}, the prices are in {used.cost.asset}")
+        if money is not None and used.cost.units and used.cost.units >= money.units:
             raise BudgetExceeded(f"{used.cost} of {money} is used")
 
     async def _count(self, caller: Caller, name: str, message: "AIMessage") -> None:
@@ -154,7 +167,7 @@ class Models:
             tokens_out=tokens_out,
             cost=Money(units=-(-millionths // 1_000_000)),  # rounded up: a budget must not leak by rounding
         )
-        await self._usage.add(self._new_id(), caller.mission_id, caller.role, name, usage)
+        await self._meter.add(self._new_id(), caller.mission_id, caller.role, name, usage)
 
 
 def _name_of(model: "BaseChatModel") -> str:
