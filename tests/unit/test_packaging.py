@@ -26,6 +26,9 @@ LINKS = ("graphs", "nodes", "tools", "guards", "evals")
 LAYERS = (
     {"cli", "server"},
     {"bench", "sim", "evals"},
+    {"sync"},
+    {"swarm"},
+    {"timetravel"},
     {"app"},
     {"graphs"},
     {"nodes"},
