@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 KEEP_EVENTS = 1_000
 KEEP_S = 86_400
 QUEUE_SIZE = 10_000
+PAUSE_S = 10.0
 
 
 class EventBus:
@@ -29,7 +30,7 @@ class EventBus:
         self._redis = redis
         self._clock = clock
         self._listeners: dict[str, set[asyncio.Queue[Event]]] = {}
-        self._redis_ok = True
+        self._retry_at = 0.0
 
     async def publish(self, mission_id: str, kind: str, **data: Any) -> None:
         """Tell everybody who watches the mission."""
@@ -37,16 +38,16 @@ class EventBus:
         for queue in self._listeners.get(mission_id, ()):
             if not queue.full():  # a listener that does not read loses events, the mission loses no time
                 queue.put_nowait(event)
+        if self._clock.monotonic() < self._retry_at:
+            return  # a Redis that hangs must not slow every step of every mission
         try:
             pipe = self._redis.pipeline(transaction=False)
             pipe.xadd(_key(mission_id), {"event": event.model_dump_json()}, maxlen=KEEP_EVENTS, approximate=True)
             pipe.expire(_key(mission_id), KEEP_S)
             await pipe.execute()
-            self._redis_ok = True
         except (RedisError, OSError) as error:
-            if self._redis_ok:
-                log.warning("live events do not reach Redis: %s", type(error).__name__)
-            self._redis_ok = False
+            log.warning("live events do not reach Redis: %s", type(error).__name__)
+            self._retry_at = self._clock.monotonic() + PAUSE_S
 
     @asynccontextmanager
     async def listen(self, mission_id: str) -> AsyncGenerator[asyncio.Queue[Event]]:
