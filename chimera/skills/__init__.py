@@ -1,0 +1,1 @@
+"""What agents can do as plain Python: one class for each skill."""
