@@ -145,9 +145,15 @@ class TestRisers:
         texts = {f"topic{i}": [0, 5, 5, 5, 5] for i in range(20)} | {"kite": [5, 5, 5, 5, 5]}
         assert study(hourly(texts), timeframe="24h").rising == []
 
+    def test_what_grows_hardly_more_than_the_feed_does_not_rise(self) -> None:
+        assert study(hourly({"kite": [16, 4, 4, 4, 4], "stone": [30, 10, 10, 10, 10]}), timeframe="24h").rising == []
+
+    def test_what_grows_a_little_in_a_quiet_feed_does_not_rise(self) -> None:
+        assert study(hourly({"kite": [8, 5, 5, 5, 5], "stone": [1, 20, 20, 20, 20]}), timeframe="24h").rising == []
+
     def test_a_term_that_always_jumps_scores_less(self) -> None:
-        steady = study(hourly({"kite": [12, 3, 3, 3, 3, 3, 3], "x": [1] * 7}), timeframe="24h").rising[0]
-        jumpy = study(hourly({"kite": [12, 0, 9, 0, 9, 0, 0], "x": [1] * 7}), timeframe="24h").rising
+        steady = study(hourly({"kite": [12, 3, 3, 3, 3, 3, 3], "stone": [9] * 7}), timeframe="24h").rising[0]
+        jumpy = study(hourly({"kite": [12, 0, 9, 0, 9, 0, 0], "stone": [9] * 7}), timeframe="24h").rising
         assert not jumpy or jumpy[0].score < steady.score / 2
 
     def test_too_few_posts_are_not_a_rise(self) -> None:
