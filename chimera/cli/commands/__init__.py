@@ -1,0 +1,1 @@
+"""The commands, one module per group. Each parses, calls a service and shows; what is dear to import loads inside."""

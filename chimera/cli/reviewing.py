@@ -1,0 +1,162 @@
+"""Asks the person at the terminal what a mission asks a human, and takes edits in their editor."""
+
+import asyncio
+import getpass
+import json
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from chimera.cli.typing_in import TypedLines
+from chimera.cli.view.output import stderr, tell
+from chimera.cli.view.question import question
+from chimera.core.contracts import Plan, ReviewDecision, ReviewItem
+from chimera.core.errors import InputError
+
+KEYS = {"a": "approve", "e": "edit", "r": "reject", "l": "later"}
+
+
+def person() -> str:
+    """The name that a decision made at this terminal carries."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such account, as in some containers
+        return "unknown user"
+
+
+def editable(item: ReviewItem) -> bool:
+    """Whether an edit can take effect: the arguments of a tool call are approved or rejected as they were guarded."""
+    return "capability" not in item.payload
+
+
+class TerminalReviewer:
+    """Puts each item to the person at the terminal; ``later`` leaves it on the queue."""
+
+    def __init__(self, paused: Callable[[], AbstractContextManager[None]], name: str | None = None) -> None:
+        self._paused = paused
+        self._name = name or person()
+        self._lines = TypedLines()
+
+    async def __call__(self, item: ReviewItem) -> ReviewDecision | None:
+        """Ask until there is an answer that can be used; end of input means later."""
+        with self._paused():
+            stderr().print(question(item))
+            while True:
+                choice = await self._choose(item)
+                if choice in ("", "later"):
+                    return None
+                try:
+                    return await self._decide(item, choice)
+                except InputError as error:
+                    tell(f"{error} {error.hint}")
+
+    async def _ask(self, prompt: str) -> str | None:
+        stderr().print(Text(prompt, style="bold"), end="")
+        sys.stderr.flush()
+        return await self._lines.next()
+
+    async def _choose(self, item: ReviewItem) -> str:
+        words = [word for word in KEYS.values() if word != "edit" or editable(item)]
+        shown = "  ".join(f"[{word[0]}]{word[1:]}" for word in words)
+        while True:
+            given = await self._ask(f"{shown} > ")
+            if given is None:
+                return ""
+            word = KEYS.get(given.strip().lower()[:1], "")
+            if word in words:
+                return word
+
+    async def _decide(self, item: ReviewItem, choice: str) -> ReviewDecision:
+        if choice == "edit":
+            payload = await edited(item, self._lines)
+            return ReviewDecision(action="edit", reviewer=self._name, payload=payload)
+        reason = await self._ask("reason > ") if choice == "reject" else ""
+        if choice == "reject" and not (reason or "").strip():
+            raise InputError("a rejection needs a reason", remedy="The planner and the record use it.")
+        return ReviewDecision(
+            action="reject" if choice == "reject" else "approve",
+            reviewer=self._name,
+            reason=(reason or "").strip()[:4_000],
+        )
+
+
+async def edited(item: ReviewItem, lines: TypedLines) -> dict[str, Any]:
+    """The payload as the person changed it: in their editor, else as JSON typed in.
+
+    Raises:
+        InputError: it is not a JSON object, or not a plan where a plan is asked.
+    """
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    text = await _in_editor(shlex.split(editor), item.payload) if editor else await _typed(lines)
+    return read_payload(item, text)
+
+
+def read_payload(item: ReviewItem, text: str) -> dict[str, Any]:
+    """An edited payload, checked as far as it can be before the mission takes it.
+
+    Raises:
+        InputError: it is not a JSON object, or not a plan where a plan is asked, or edits have no effect here.
+    """
+    if not editable(item):
+        raise InputError("a tool call cannot be edited", remedy="Approve it as it is, or reject it with a reason.")
+    try:
+        payload = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(
+            "the edited payload is not JSON", remedy="Keep the form that `chimera review show` prints."
+        ) from None
+    if not isinstance(payload, dict):
+        raise InputError("the edited payload is not a JSON object", remedy="Keep the form that it had.")
+    if item.payload.get("kind") == "plan":
+        _check_plan(payload)  # pyright: ignore[reportUnknownArgumentType] - JSON
+    return payload
+
+
+def _check_plan(payload: dict[str, Any]) -> None:
+    try:
+        Plan.model_validate(payload.get("plan", payload))
+    except ValueError as error:
+        first = str(error).splitlines()
+        why = " ".join(first[1:3]) if len(first) > 1 else first[0]
+        raise InputError(f"the edited plan is invalid: {why}", remedy="Correct it, or reject the plan.") from None
+
+
+async def _in_editor(command: list[str], payload: dict[str, Any]) -> str:
+    handle, name = tempfile.mkstemp(prefix="chimera-review-", suffix=".json")
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as writing:
+            writing.write(json.dumps(payload, ensure_ascii=False, indent=2) + "\n")
+        try:
+            process = await asyncio.create_subprocess_exec(*command, name)
+        except OSError as error:
+            raise InputError(f"the editor {command[0]} cannot be started: {error.strerror}") from None
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+            raise
+        if code != 0:
+            raise InputError(
+                f"the editor ended with {code}; nothing was taken over", remedy="Try again, or choose another."
+            )
+        return await asyncio.to_thread(path.read_text, "utf-8")
+    finally:
+        os.unlink(name)
+
+
+async def _typed(lines: TypedLines) -> str:
+    tell("Type the payload as JSON; a blank line ends it. ($EDITOR opens it in an editor.)")
+    found: list[str] = []
+    while (given := await lines.next()) is not None and given.strip():
+        found.append(given)
+    return "\n".join(found)

@@ -1,0 +1,1 @@
+"""What the terminal shows: text made safe, tables and trees, live progress, results."""

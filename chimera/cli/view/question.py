@@ -1,0 +1,66 @@
+"""One question to a human, with all that is needed to answer it."""
+
+import json
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from chimera.cli.view.text import clean, line, short
+from chimera.core.contracts import Plan, ReviewItem
+
+PAYLOAD_SHOWN = 6_000
+
+
+def question(item: ReviewItem) -> Panel:
+    """The question with its payload and reasons."""
+    parts: list[RenderableType] = [Text(clean(item.question), style="bold"), Text()]
+    parts.append(payload(item.payload))
+    parts += [Text.assemble(("because ", "dim"), line(reason, 400)) for reason in item.reasons]
+    parts.append(Text(f"confidence {item.confidence:.2f}", style="dim"))
+    title = Text(f"{item.point} review {short(item.id)}", style="bold magenta")
+    return Panel(Group(*parts), title=title, title_align="left", border_style="magenta")
+
+
+def payload(content: dict[str, Any]) -> RenderableType:
+    """What is to be approved: a plan as a table, an answer as text, a tool call with its arguments, else JSON."""
+    if content.get("kind") == "plan":
+        return plan_table(Plan.model_validate(content["plan"]))
+    if content.get("kind") == "result":
+        return Text(_cut(str(content.get("answer", ""))))
+    if "capability" in content:
+        call = Text.assemble(("tool ", "dim"), (line(content["capability"], 120), "bold"))
+        return Group(call, Text(_cut(_json(content.get("arguments", {})))))
+    return Text(_cut(_json(content)))
+
+
+def plan_table(plan: Plan) -> Table:
+    """The tasks of a plan: what, with which tools, after which others, at what estimated cost."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("task", "title", "tools", "after", "tokens", "confidence"):
+        right = name in ("tokens", "confidence")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name == "task", overflow="fold")
+    for task in plan.tasks:
+        table.add_row(
+            Text(task.id),
+            Text(line(task.title, 120)),
+            Text(", ".join(line(tool, 80) for tool in task.tools) or "none"),
+            Text(", ".join(task.depends_on)),
+            Text(f"~{task.cost_tokens:,}"),
+            Text(f"{task.confidence:.2f}"),
+        )
+    for missing in plan.unmet:
+        table.add_row(Text("!", style="yellow"), Text(f"not covered: {line(missing, 200)}", style="yellow"))
+    return table
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2)
+
+
+def _cut(text: str) -> str:
+    safe = clean(text)
+    more = len(safe) - PAYLOAD_SHOWN
+    return safe if more <= 0 else f"{safe[:PAYLOAD_SHOWN]}\n… {more:,} characters more: `chimera review show` has all"

@@ -1,0 +1,94 @@
+"""The tables of the listing commands."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from chimera.cli.view.text import line, moment, short
+from chimera.cli.view.tree import STATUS
+from chimera.core.contracts import ReviewItem, Usage
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """A plain table that stays readable in a pipe."""
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for place, name in enumerate(columns):
+        last = place == len(columns) - 1
+        made.add_column(name, justify="right" if name in right else "left", no_wrap=not last, overflow="fold")
+    return made
+
+
+def missions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Missions as ``chimera ls`` lists them."""
+    made = table("mission", "status", "started", "tokens", "cost", "goal", right=("tokens", "cost"))
+    for row in rows:
+        status = str(row["status"])
+        usage = Usage.model_validate((row["result"] or {}).get("usage") or {})
+        made.add_row(
+            short(row["id"]),
+            Text(status, style=STATUS.get(status, "")),
+            moment(row["created_at"]),
+            f"{usage.tokens_in + usage.tokens_out:,}" if row["result"] else "",
+            str(usage.cost) if row["result"] else "",
+            Text(line(row["goal"], 100)),
+        )
+    return made
+
+
+def reviews_table(items: Iterable[ReviewItem]) -> Table:
+    """Open questions as ``chimera review ls`` lists them."""
+    made = table("item", "mission", "point", "confidence", "when", "question", right=("confidence",))
+    for item in items:
+        made.add_row(
+            short(item.id),
+            short(item.mission_id),
+            str(item.point),
+            f"{item.confidence:.2f}",
+            "afterwards" if item.payload.get("blocking") is False else Text("waiting", style="magenta"),
+            Text(line(item.question, 120)),
+        )
+    return made
+
+
+def audit_table(events: Iterable[Mapping[str, Any]], *, missions: bool = True) -> Table:
+    """Events of the audit log, oldest first, a line each; ``missions``: whether to say whose they are."""
+    names = ("seq", "at", *(("mission",) if missions else ()), "event", "by", "hash", "data")
+    made = table(*names, right=("seq",))
+    made.columns[-1].no_wrap = True
+    made.columns[-1].overflow = "ellipsis"
+    for event in events:
+        made.add_row(
+            str(event["seq"]),
+            moment(event["at"]),
+            *([short(event["mission_id"] or "")] if missions else []),
+            Text(line(event["kind"], 40)),
+            Text(line(event["actor"], 40)),
+            Text(str(event["hash"])[:8], style="dim"),
+            Text(line(" ".join(_pairs(event["data"])), 200)),
+        )
+    return made
+
+
+def _pairs(data: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in data.items():
+        if isinstance(value, list):
+            parts: list[Any] = value
+            plain = not any(isinstance(part, dict | list) for part in parts)
+            shown = ",".join(map(str, parts)) if plain else str(len(parts))
+        else:
+            shown = short(value) if name == "item" else str(value)
+        if value not in (None, "", [], {}):
+            yield f"{name}={shown}"
+
+
+def checkpoints_table(checkpoints: Iterable[Any]) -> Table:
+    """Checkpoints as ``chimera history`` lists them."""
+    made = table("checkpoint", "saved", "step", "of", "next", right=("step",))
+    for item in checkpoints:
+        place = "mission" if not item.place else f"team {item.place.split('|')[0].split(':')[0]}"
+        made.add_row(
+            item.id, moment(item.at), str(item.step), Text(line(place, 60)), Text(", ".join(item.next) or "the end")
+        )
+    return made
