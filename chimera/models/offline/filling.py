@@ -86,7 +86,7 @@ def _best_input(name: str, form: Mapping[str, Any], inputs: Mapping[str, str]) -
     def fit(key: str) -> float:
         words = set(stems(key))
         shared = len(words & about) / len(words) if words else 0.0
-        return 2.0 * (words == own) + shared + (wants_place and _is_place(inputs[key]))
+        return 2.0 * (words == own) + shared + (wants_place and is_place(inputs[key]))
 
     usable = [key for key in inputs if _typed(form, inputs[key]) is not None]
     return max(((fit(key), key) for key in usable), default=(0.0, ""), key=lambda pair: pair[0])
@@ -136,10 +136,11 @@ def _has_shape(word: str, form: Mapping[str, Any]) -> bool:
     if any(_PUNCTUATION.findall(example)[:1] == marks[:1] for example in examples) and re.match(r"\w", word):
         return True
     about = set(_about("", form))
-    return bool(about & _PLACES) and _is_place(word)
+    return bool(about & _PLACES) and is_place(word)
 
 
-def _is_place(word: str) -> bool:
+def is_place(word: str) -> bool:
+    """Whether a word is written like a URL, a path or the name of a file."""
     return word.startswith(("http://", "https://", "/", "./", "../", "~/")) or bool(_FILE.fullmatch(word))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chimera.core.lexical import Bm25, stems
-from chimera.models.offline.filling import COMPOSE, Filled, fill
+from chimera.models.offline.filling import COMPOSE, Filled, fill, is_place
 
 MENTIONED = 0.30
 """The least share of a clause's meaning that a tool's description must mention."""
@@ -35,7 +35,10 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
             unmet.append(f"no tool covers: {clause}")
             continue
         tool, covered = found
-        filled = fill(tool["input_schema"], clause, request.get("inputs") or {}, may_compose=bool(tasks))
+        inputs: dict[str, str] = request.get("inputs") or {}
+        if not tool.get("read_only"):  # what the user gave to read from is no place to write to
+            inputs = {name: value for name, value in inputs.items() if not is_place(value)}
+        filled = fill(tool["input_schema"], clause, inputs, may_compose=bool(tasks))
         if filled.missing:
             unmet.append(f"{tool['name']} needs {', '.join(filled.missing)} for: {clause}")
             continue
