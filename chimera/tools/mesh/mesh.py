@@ -1,0 +1,115 @@
+"""All tool servers behind one door: what they offer, and calls with a deadline, a scope and a key."""
+
+import asyncio
+import json
+from types import TracebackType
+from typing import Any, Self
+
+from chimera.core.clock import Clock, SystemClock
+from chimera.core.errors import SettingsInvalid, ToolRefused, ToolServerDown, ToolUnknown
+from chimera.core.settings import Settings
+from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.mesh.keeper import Keeper, ServerStatus
+from chimera.tools.mesh.servers import ServerSpec
+from chimera.tools.mesh.untrusted import one_line
+
+EXIT_S = 8.0
+SCOPE_META = "chimera/scope"
+KEY_META = "chimera/idempotency-key"
+
+
+class ToolMesh:
+    """The tools of several servers. Each server is started at first need and kept; one that fails harms no other.
+
+    Use as ``async with``; leaving it ends every server. It belongs to the event loop that entered it.
+    """
+
+    def __init__(self, specs: list[ServerSpec], settings: Settings, clock: Clock | None = None) -> None:
+        names = sorted(spec.name for spec in specs)
+        if len(set(names)) != len(names):
+            raise SettingsInvalid(f"two tool servers have the same name, among {', '.join(names)}")
+        self._settings = settings
+        self._keepers = {spec.name: Keeper(spec, settings, clock or SystemClock()) for spec in specs}
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        owners = {task for keeper in self._keepers.values() for task in keeper.close()}
+        late = owners
+        try:
+            if owners:
+                _, late = await asyncio.wait(owners, timeout=EXIT_S)
+        finally:  # also when this wait is cancelled: a cancelled owner kills its server before it ends
+            for task in late:
+                task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=EXIT_S)
+
+    async def capabilities(self) -> list[Capability]:
+        """Every usable tool of every server that can be started, by name. Waits no longer than one start may take."""
+        self._must_be_open()
+        async with asyncio.TaskGroup() as group:
+            for keeper in self._keepers.values():
+                group.create_task(keeper.try_start())
+        return sorted(
+            (tool for keeper in self._keepers.values() for tool in keeper.tools()), key=lambda tool: tool.name
+        )
+
+    async def call(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        scope: str,
+        idempotency_key: str,
+        deadline_s: float | None = None,
+    ) -> ToolResult:
+        """Call a tool by its full name, ``server__tool``.
+
+        Scope (whose artifacts the call may see) and key (the same for each repetition of one call) travel beside the
+        arguments, where no model writes. ``deadline_s`` bounds all of it, starts included; default: the settings'
+        ``tool_timeout_s``. A server that died is started again once and the call repeated, if it was certainly not
+        carried out before or the tool says that repeating it does no harm.
+
+        Raises:
+            ToolUnknown: no such server, or it has no such usable tool.
+            ToolServerDown: the server cannot be used. Here and in ToolTimeout ``context["outcome"]`` is "not done",
+                or "unknown" when the call may have been carried out.
+            ToolTimeout: no answer before the deadline; the server was told to stop.
+            ToolResultTooLarge: more than the settings' ``tool_result_max_bytes``.
+            ToolRefused: the server gave a reason instead of a result, or the arguments cannot be sent.
+            ToolFailed: the answer is not a valid tool result.
+        """
+        self._must_be_open()
+        keeper = self._keepers.get(name.partition("__")[0])
+        if keeper is None:
+            raise ToolUnknown(f"{one_line(name, 120)}: there is no server of that name", tool=name[:120])
+        sendable = _sendable(name, arguments, self._settings.tool_argument_max_bytes)
+        seconds = self._settings.tool_timeout_s if deadline_s is None else deadline_s
+        return await keeper.call(name, sendable, {SCOPE_META: scope, KEY_META: idempotency_key}, seconds)
+
+    def status(self) -> list[ServerStatus]:
+        """The state of every server as far as it is known, by name. Starts nothing."""
+        return [self._keepers[name].status() for name in sorted(self._keepers)]
+
+    def _must_be_open(self) -> None:
+        if not self._open:
+            raise ToolServerDown("the tool mesh is not open", remedy="Use it inside `async with`.")
+
+
+def _sendable(name: str, arguments: dict[str, Any], limit: int) -> dict[str, Any]:
+    """The arguments as plain JSON; anything else would end the session when it is written."""
+    try:
+        text = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+        size = len(text.encode())
+    except (TypeError, ValueError, RecursionError):
+        raise ToolRefused(f"{one_line(name, 120)}: the arguments are not plain JSON", tool=name[:120]) from None
+    if size > limit:
+        raise ToolRefused(f"{one_line(name, 120)}: the arguments are larger than {limit:,} bytes", tool=name[:120])
+    return json.loads(text)

@@ -1,0 +1,167 @@
+"""The HTTP client below a streamable HTTP session: bounded answers, and every failure told to its own call.
+
+Without it one refused connection, one error status or one broken stream ends the session with all its calls, or
+leaves a call waiting for ever; and an answer is read whole, whatever its size.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from chimera.tools.mesh.bodies import events, whole
+from chimera.tools.mesh.faults import Fault, fault_answer
+
+CONNECT_S = 10.0
+NOTICE_S = 5.0
+ACCEPTED, NOT_FOUND = 202, 404
+_JSON, _EVENTS = "application/json", "text/event-stream"
+
+
+class _Sent(BaseModel):
+    """The part of an outgoing JSON-RPC message that says whether an answer is expected."""
+
+    id: int | str | None = None
+    method: str | None = None
+
+
+class BoundedClient(httpx.AsyncClient):
+    """An ``httpx.AsyncClient`` for the MCP transport. An answer, or one event of it, holds at most ``limit`` bytes."""
+
+    def __init__(self, limit: int, headers: dict[str, str], trust: ssl.SSLContext) -> None:
+        # No read deadline: each call has its own, and withdraw() ends what is left of it.
+        timeout = httpx.Timeout(None, connect=CONNECT_S)
+        # A compressed answer could unfold to any size.
+        super().__init__(headers={**headers, "Accept-Encoding": "identity"}, timeout=timeout, verify=trust)
+        self._limit = limit
+        self._waits: dict[int, anyio.CancelScope] = {}
+
+    def withdraw(self, request_id: int) -> None:
+        """Stop waiting for an answer that nobody wants any more, and free its connection."""
+        if scope := self._waits.get(request_id):
+            scope.cancel()
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send as the base class does; a request that fails gets a fault for an answer."""
+        if request.method == "DELETE":
+            return await self._tell(request, options, status=204)
+        if request.method == "GET":
+            response = await super().send(request, **options)
+            if response.is_success and isinstance(response.stream, httpx.AsyncByteStream):
+                response.stream = _Body(response.stream, events(self._chunks(response.stream, None), self._limit, None))
+            return response
+        try:
+            message = _Sent.model_validate_json(request.content)
+        except ValidationError:
+            message = _Sent()
+        if message.method is None or not isinstance(message.id, int):
+            return await self._tell(request, options, status=202)
+        return await self._ask(request, options, message.id, opening=message.method == "initialize")
+
+    async def _tell(self, request: httpx.Request, options: dict[str, Any], status: int) -> httpx.Response:
+        """Send what needs no answer. The next request finds out whether the server is there."""
+        with anyio.move_on_after(NOTICE_S):
+            try:
+                response = await super().send(request, **options)
+                await response.aclose()
+            except httpx.HTTPError:
+                pass
+        return httpx.Response(status, request=request)
+
+    async def _ask(
+        self, request: httpx.Request, options: dict[str, Any], request_id: int, *, opening: bool
+    ) -> httpx.Response:
+        def instead(fault: Fault, reason: str) -> httpx.Response:
+            content = fault_answer(request_id, fault, reason)
+            return httpx.Response(200, headers={"Content-Type": _JSON}, content=content, request=request)
+
+        try:
+            with self._wait(request_id) as scope:
+                response = await super().send(request, **options)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+            return instead(Fault.NOT_SENT, f"cannot connect: {error or type(error).__name__}")
+        except httpx.HTTPError as error:
+            return instead(Fault.LOST, f"the connection was lost: {type(error).__name__}")
+        if scope.cancelled_caught:
+            return instead(Fault.LOST, "withdrawn")
+        if response.is_redirect:
+            return await _bare(response)  # the transport follows it within its origin, or refuses it
+        if (problem := _problem(response, opening)) is not None:
+            await response.aclose()
+            return instead(*problem)
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            chunks = self._chunks(response.stream, request_id)
+            screen = whole if _type(response) == _JSON else events
+            response.stream = _Body(response.stream, screen(chunks, self._limit, request_id))
+        return response
+
+    async def _chunks(self, source: httpx.AsyncByteStream, request_id: int | None) -> AsyncIterator[bytes]:
+        parts = aiter(source)
+        while True:
+            with self._wait(request_id) as scope:
+                try:
+                    part = await anext(parts)
+                except StopAsyncIteration:
+                    return
+            if scope.cancelled_caught:
+                raise httpx.ReadError("withdrawn")
+            yield part
+
+    @contextmanager
+    def _wait(self, request_id: int | None) -> Generator[anyio.CancelScope]:
+        """Leave the block early, with ``cancelled_caught`` set, when the request is withdrawn."""
+        with anyio.CancelScope() as scope:
+            if request_id is None:
+                yield scope
+                return
+            self._waits[request_id] = scope
+            try:
+                yield scope
+            finally:
+                self._waits.pop(request_id, None)
+
+
+class _Body(httpx.AsyncByteStream):
+    """A response body as its screen lets it through."""
+
+    def __init__(self, source: httpx.AsyncByteStream, screened: AsyncIterator[bytes]) -> None:
+        self._source = source
+        self._screened = screened
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._screened
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
+
+
+async def _bare(redirect: httpx.Response) -> httpx.Response:
+    """The redirect without its body, which the transport would read whole."""
+    await redirect.aclose()
+    headers = {"Location": redirect.headers.get("Location", "")}
+    bare = httpx.Response(redirect.status_code, headers=headers, request=redirect.request)
+    bare.next_request = redirect.next_request
+    return bare
+
+
+def _type(response: httpx.Response) -> str:
+    return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _problem(response: httpx.Response, opening: bool) -> tuple[Fault, str] | None:
+    """What makes this no answer to an MCP request."""
+    if response.status_code == NOT_FOUND and not opening:
+        return Fault.GONE, "the server has forgotten this session"  # streamable HTTP: 404 to a session id
+    if not response.is_success:
+        return Fault.REFUSED, f"the server answered HTTP {response.status_code}"
+    if response.status_code == ACCEPTED:
+        return Fault.MALFORMED, "the server took the request without an answer"
+    if _type(response) not in (_JSON, _EVENTS):
+        return Fault.MALFORMED, f"the server answered {_type(response) or 'nothing'} instead of an MCP message"
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        return Fault.MALFORMED, "the server compressed its answer though it was asked not to"
+    return None

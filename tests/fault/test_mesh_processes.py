@@ -1,0 +1,111 @@
+"""Proves that no server process is left behind: not after the mesh is left, not after a kill -9 of Chimera."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chimera.core.settings import Settings
+from chimera.tools.mesh import child
+from chimera.tools.mesh.mesh import ToolMesh
+from chimera.tools.mesh.servers import ServerSpec
+
+RAW = Path(__file__).parents[1] / "servers" / "raw.py"
+OWNER = """
+import asyncio, sys
+from pathlib import Path
+from chimera.core.settings import Settings
+from chimera.tools.mesh.mesh import ToolMesh
+from chimera.tools.mesh.servers import ServerSpec
+
+async def main():
+    args = ["-S", "-E", sys.argv[1], "deaf"]
+    spec = ServerSpec(name="deaf", transport="stdio", command=sys.executable, args=args)
+    async with ToolMesh([spec], Settings(home=Path(sys.argv[2]))) as mesh:
+        print((await mesh.call("deaf__meta", {}, scope="m", idempotency_key="k")).text, flush=True)
+        await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie to the parent exists on Linux only")
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that nobody has reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def gone(pid: int) -> None:
+    async with asyncio.timeout(10):
+        while alive(pid):  # noqa: ASYNC110 - no event tells of a process that is not ours
+            await asyncio.sleep(0.02)
+
+
+def deaf() -> ServerSpec:
+    args = ["-S", "-E", str(RAW), "deaf"]
+    return ServerSpec(name="deaf", transport="stdio", command=sys.executable, args=args)
+
+
+@linux_only
+async def test_leaving_the_mesh_ends_even_a_server_that_ignores_every_hint(tmp_path: Path) -> None:
+    async with ToolMesh([deaf()], Settings(home=tmp_path)) as mesh:
+        said = await mesh.call("deaf__meta", {}, scope="m", idempotency_key="k")
+        pid = json.loads(said.text)["pid"]
+        assert alive(pid)
+    assert not alive(pid)
+
+
+@linux_only
+async def test_kill_9_of_the_owner_leaves_no_orphan(tmp_path: Path) -> None:
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OWNER, str(RAW), str(tmp_path), stdout=subprocess.PIPE
+    )
+    assert owner.stdout is not None
+    async with asyncio.timeout(50):
+        pid = json.loads(await owner.stdout.readline())["pid"]
+    assert alive(pid)
+    os.kill(owner.pid, signal.SIGKILL)
+    await owner.wait()
+    await gone(pid)
+
+
+@linux_only
+async def test_a_start_that_lost_its_parent_already_does_not_happen(tmp_path: Path) -> None:
+    proof = tmp_path / "started"
+    nobody = "999999999"
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-I", "-S", str(child.__file__), nobody, str(tmp_path / "x" / "log"), "touch", str(proof)]
+    )
+    assert await process.wait() == child.CANNOT_EXECUTE
+    assert not proof.exists()
+
+
+async def test_the_launcher_names_a_command_that_cannot_run_and_cuts_an_overgrown_log(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "server.log"
+    log.parent.mkdir()
+    log.write_bytes(b"x" * (child.LOG_MAX_BYTES + 1))
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-I", "-S", str(child.__file__), str(os.getpid()), str(log), str(tmp_path)]
+    )
+    assert await process.wait() == child.CANNOT_EXECUTE
+    assert log.read_text() == f"{tmp_path}: Permission denied\n"
+
+
+@linux_only
+async def test_the_server_does_not_inherit_ignored_signals(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-I", "-S", str(child.__file__), str(os.getpid()), str(tmp_path / "log")],
+        *["grep", "SigIgn", "/proc/self/status"],
+        stdout=subprocess.PIPE,
+    )
+    shown, _ = await process.communicate()
+    ignored = int(shown.split()[1], 16)
+    assert not ignored >> (signal.SIGPIPE - 1) & 1
