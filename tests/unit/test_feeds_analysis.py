@@ -13,7 +13,7 @@ import pytest
 
 from chimera.core.contracts import Evidence
 from chimera.core.errors import InputError
-from chimera.tools.feeds.analysis.report import latest, report
+from chimera.tools.feeds.analysis.report import MAX_LATEST, latest, report
 from chimera.tools.feeds.analysis.study import study
 from chimera.tools.feeds.analysis.terms import cut, mentions
 from chimera.tools.feeds.analysis.windows import choose_windows, parse_timeframe
@@ -237,7 +237,7 @@ class TestReport:
         for one in (feed, words):
             data = report(study(one, limit=30, keywords=["é" * 78 + str(i) for i in range(20)]))
             assert len(json.dumps(json.dumps(data, ensure_ascii=False), ensure_ascii=False).encode()) < 100_000
-        assert len(json.dumps(latest(words, 100), ensure_ascii=False).encode()) < 100_000
+        assert len(json.dumps(latest(words, MAX_LATEST), ensure_ascii=False).encode()) < 100_000
 
     def test_latest_posts_come_newest_first(self) -> None:
         data = latest(hourly({"kite": [3, 3]}), 4)

@@ -126,6 +126,16 @@ class TestColumns:
         feed = read_feed(write(tmp_path, "at,tongue,repo\n" + "\n".join(rows)))
         assert roles(feed) == {"at": "time", "tongue": "facet", "repo": "topic"}
 
+    def test_columns_of_one_name_are_told_apart(self, tmp_path: Path) -> None:
+        feed = read_feed(write(tmp_path, "at,a,a_4,a,,a\n2026-01-01,1,2,3,4,5\n"))
+        assert feed.posts[0].fields == {
+            "at": "2026-01-01", "a": "1", "a_4": "2", "a_4_4": "3", "column_5": "4", "a_6": "5",
+        }  # fmt: skip
+
+    def test_a_hundred_thousand_columns(self, tmp_path: Path) -> None:
+        names, values = ",".join(f"c{i}" for i in range(100_000)), ",".join("1" * 100_000)
+        assert len(read_feed(write(tmp_path, f"at,{names}\n2026-01-01,{values}\n")).posts) == 1
+
 
 class TestBrokenRows:
     def test_each_is_counted_and_named(self, tmp_path: Path) -> None:
@@ -234,6 +244,11 @@ class TestRefusals:
         with pytest.raises(FeedUnreadable, match="its own entities") as caught:
             read_feed(write(tmp_path, bomb, "bomb.xml"))
         assert "canary" not in str(caught.value)
+
+    @pytest.mark.parametrize("trap", ["<a>" * 300_000, "<a " + " ".join(f"a{i}='x'" for i in range(100_000)) + "/>"])
+    def test_xml_that_takes_forever_is_refused(self, tmp_path: Path, trap: str) -> None:
+        with pytest.raises(FeedUnreadable, match="too many levels or attributes"):
+            read_feed(write(tmp_path, f"<rss version='2.0'><channel>{trap}", "trap.xml"))
 
     def test_a_doctype_without_entities_is_fine(self, tmp_path: Path) -> None:
         text = (

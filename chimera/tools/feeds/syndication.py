@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, cast
+from xml.parsers import expat
 
 from chimera.core.errors import FeedUnreadable
 from chimera.tools.feeds.model import BrokenRow
@@ -14,25 +15,26 @@ from chimera.tools.feeds.tables import Row, Table
 
 MAX_BYTES = 8_000_000
 """Feedparser needs about two seconds for a megabyte."""
+MAX_DEPTH = 200
+MAX_ATTRIBUTES = 200
 
+_ENTITY = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]{0,2000}>")
-_MISC = re.compile(r"\s+|<\?.*?\?>|<!--.*?-->", re.DOTALL)
-_DOCTYPE = re.compile(r"""<!DOCTYPE(?:[^\[>"']|"[^"]*"|'[^']*')*""", re.IGNORECASE)
 
 
 def read_syndication(text: str) -> tuple[Table, Literal["rss", "atom"]]:
     """Items of an RSS or Atom document, numbered in its order, and which of the two it is.
 
     Raises:
-        FeedUnreadable: not such a document, one that declares its own entities, or one that is too large.
+        FeedUnreadable: not such a document, one that is too large, or one that is a trap.
     """
-    _refuse_declarations(text)
     data = text.encode("utf-8", "replace")
     if len(data) > MAX_BYTES:
         raise FeedUnreadable(
             f"an XML feed of {len(data):,} bytes is more than the {MAX_BYTES:,} that are read",
             remedy="Give a smaller extract, or the same posts as CSV or JSONL.",
         )
+    _refuse_traps(data)
     import feedparser  # only XML feeds pay for it
 
     parsed = cast(
@@ -55,14 +57,33 @@ def read_syndication(text: str) -> tuple[Table, Literal["rss", "atom"]]:
     return Table(rows, broken), "atom" if version.startswith("atom") else "rss"
 
 
-def _refuse_declarations(text: str) -> None:
-    """Stop at a document that defines entities: no feed needs to, and bombs are made of them."""
-    position = 0
-    while match := _MISC.match(text, position):
-        position = match.end()
-    doctype = _DOCTYPE.match(text, position)
-    if doctype and text[doctype.end() : doctype.end() + 1] == "[":
-        raise FeedUnreadable("the XML declares its own entities, which is not accepted")
+def _refuse_traps(data: bytes) -> None:
+    """Stop at XML that is made to harm its reader: own entities, and what feedparser needs quadratic time for."""
+    depth = 0
+
+    def doctype(_name: str, _system: str | None, _public: str | None, has_declarations: int) -> None:
+        if has_declarations:
+            raise FeedUnreadable("the XML declares its own entities, which is not accepted")
+
+    def start(_name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH or len(attributes) > MAX_ATTRIBUTES:
+            raise FeedUnreadable("the XML has too many levels or attributes")
+
+    def end(_name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate("utf-8")
+    parser.StartDoctypeDeclHandler = doctype
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:  # malformed: feedparser goes on with a tolerant parser, which knows entities too
+        if _ENTITY.search(data):
+            raise FeedUnreadable("the XML declares its own entities, which is not accepted") from error
 
 
 def _fields(entry: Mapping[str, Any]) -> dict[str, str]:

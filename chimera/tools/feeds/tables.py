@@ -168,11 +168,13 @@ def sniff_delimiter(lines: list[str]) -> str:
 
 
 def _header(record: list[str]) -> list[str]:
-    names: list[str] = []
+    names: dict[str, None] = {}
     for position, name in enumerate(record, 1):
         plain = " ".join(name.split()) or f"column_{position}"
-        names.append(plain if plain not in names else f"{plain}_{position}")
-    return names
+        while plain in names:
+            plain = f"{plain}_{position}"
+        names[plain] = None
+    return [*names]
 
 
 def _chain(first: list[str], rest: Iterator[list[str] | BrokenRow]) -> Iterator[list[str] | BrokenRow]:

@@ -13,7 +13,7 @@ from chimera.tools.feeds.model import Feed, Post
 BROKEN_SHOWN = 5
 EVIDENCE_BYTES = 300
 EVIDENCE_PER_TREND = 3
-MAX_LATEST = 100
+MAX_LATEST = 50
 MAX_TERM_BYTES = 100
 # White space, control characters, and marks that are invisible or turn the direction of writing.
 _SPACE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
