@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chimera.core.contracts import Decision
-from chimera.core.errors import ChimeraError, GuardRejected, ToolServerDown
+from chimera.core.errors import GuardRejected, ToolFailed, ToolServerDown
 from chimera.core.ids import digest
 from chimera.store.effects import EffectJournal
 from chimera.tools.capability import Capability, ToolResult
 
 
-class ToolPort(Protocol):
-    """What can list and call tools; the MCP mesh is one."""
+class ToolCatalog(Protocol):
+    """What can list tools. This is what nodes see of them."""
 
     async def capabilities(self) -> list[Capability]:
         """Every tool that can be called now."""
         ...
+
+
+class ToolPort(ToolCatalog, Protocol):
+    """What can list and call tools; the MCP mesh is one. Only :class:`Effects` is given it."""
 
     async def call(
         self,
@@ -30,6 +34,17 @@ class ToolPort(Protocol):
     ) -> ToolResult:
         """Call one tool on behalf of the mission ``scope``."""
         ...
+
+
+class ToolListing:
+    """The catalog of a port, without the calling: a node that wants a tool called has to go through the guards."""
+
+    def __init__(self, tools: ToolCatalog) -> None:
+        self._list = tools.capabilities
+
+    async def capabilities(self) -> list[Capability]:
+        """Every tool that can be called now."""
+        return await self._list()
 
 
 @dataclass(frozen=True)
@@ -75,11 +90,12 @@ class Effects:
             raise ToolServerDown(
                 f"{call.capability.name} was begun before and its outcome is unknown; it is not repeated",
                 remedy="Check at the service whether it happened, then decide on the review item.",
+                outcome="unknown",
             )
         try:
             result = await self._send(call)
-        except ChimeraError as error:
-            if not error.retryable:
+        except ToolFailed as error:
+            if error.context.get("outcome", "not done") == "not done":
                 await self._journal.end(call.key, "failed", error.as_dict())
             raise
         await self._journal.end(call.key, "done", result.plain())

@@ -11,7 +11,7 @@ from chimera.core.errors import ChimeraError
 from chimera.core.ids import derived_id
 from chimera.core.state import AgentState, Plain
 from chimera.core.tasks import together
-from chimera.guards.effects import ApprovedCall, Effects, ToolPort
+from chimera.guards.effects import ApprovedCall, Effects, ToolCatalog
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.request import Edge, GuardRequest
 from chimera.store.events import EventBus
@@ -29,7 +29,7 @@ class EdgeServices(Protocol):
     @property
     def effects(self) -> Effects: ...  # noqa: D102
     @property
-    def tools(self) -> ToolPort: ...  # noqa: D102
+    def tools(self) -> ToolCatalog: ...  # noqa: D102
     @property
     def events(self) -> EventBus: ...  # noqa: D102
 

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from chimera.core.errors import ConflictError
 from chimera.store.postgres import Pool, fetch, fetch_one
+from chimera.store.values import as_json
 
 
 class EffectJournal:
@@ -15,9 +14,9 @@ class EffectJournal:
         self._pool = pool
 
     async def begin(self, key: str, mission_id: str, capability: str, arguments: str) -> dict[str, Any] | None:
-        """Announce an effect. Returns None when it is new, else what is known of it: ``state`` and ``result``.
+        """Announce an effect. Returns None when it is to be made, else what is known of it: ``state`` and ``result``.
 
-        ``arguments`` is their digest.
+        An effect that certainly did not happen (``failed``) is to be made. ``arguments`` is their digest.
 
         Raises:
             ConflictError: the key stands for another effect.
@@ -25,7 +24,8 @@ class EffectJournal:
         new = await fetch_one(
             self._pool,
             "INSERT INTO effects (key, mission_id, capability, arguments, state) VALUES (%s, %s, %s, %s, 'begun') "
-            "ON CONFLICT (key) DO NOTHING RETURNING key",
+            "ON CONFLICT (key) DO UPDATE SET state = 'begun', at = now() "
+            "WHERE effects.state = 'failed' AND effects.arguments = excluded.arguments RETURNING key",
             (key, mission_id, capability, arguments),
         )
         if new is not None:
@@ -38,9 +38,9 @@ class EffectJournal:
         return known
 
     async def end(self, key: str, state: str, result: dict[str, Any]) -> None:
-        """Record how an effect ended: ``done`` with its result, or ``failed`` with the error."""
+        """Record how an effect ended: ``done`` with its result, or ``failed``, with the error, if it did not happen."""
         await fetch(
             self._pool,
             "UPDATE effects SET state = %s, result = %s WHERE key = %s AND state = 'begun'",
-            (state, Jsonb(result), key),
+            (state, as_json(result), key),
         )
