@@ -49,7 +49,9 @@ async def call_tools(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]
     services: EdgeServices = runtime.context
     known = {tool.name: tool for tool in await services.tools.capabilities()}
     allowed = [call for call in state.get("calls", []) if call["decision"]["action"] in ("allow", "edit")]
-    return {"raw": await together(_perform(state, services, call, known.get(call["name"])) for call in allowed)}
+    keys = _effect_keys(state, allowed)
+    work = (_perform(state, services, call, known, key) for call, key in zip(allowed, keys, strict=True))
+    return {"raw": await together(work)}
 
 
 async def guard_result(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]:
@@ -132,14 +134,17 @@ def _question(state: AgentState, call: Plain) -> ReviewItem:
     )
 
 
-async def _perform(state: AgentState, services: EdgeServices, call: Plain, capability: Capability | None) -> Plain:
+async def _perform(
+    state: AgentState, services: EdgeServices, call: Plain, known: dict[str, Capability], key: str
+) -> Plain:
+    capability = known.get(call["name"])
     if capability is None:
         return {"id": call["id"], "error": {"code": "CH601", "message": f"{call['name']} is gone", "retryable": True}}
     approved = ApprovedCall(
         mission_id=state["mission_id"],
         capability=capability,
         arguments=call["args"],
-        key=derived_id("effect", state["mission_id"], _place(state), state.get("turns", 0), call["id"], call["sealed"]),
+        key=key,
         decision=Decision.model_validate(call["decision"]),
         sealed=call["sealed"],
     )
@@ -148,8 +153,24 @@ async def _perform(state: AgentState, services: EdgeServices, call: Plain, capab
         result = await services.effects.perform(approved)
     except ChimeraError as error:
         await _tell(state, services, "tool.failed", capability=call["name"], **error.as_dict())
-        return {"id": call["id"], "error": {**error.as_dict(), "retryable": error.retryable}}
+        # What may have happened, and may not happen twice, is for a human to look into.
+        twice = capability.read_only or capability.idempotent or error.context.get("outcome") != "unknown"
+        return {"id": call["id"], "error": {**error.as_dict(), "retryable": error.retryable and twice}}
     return {"id": call["id"], "result": result.plain()}
+
+
+def _effect_keys(state: AgentState, calls: list[Plain]) -> list[str]:
+    """The idempotency key of each call: the same task, tried or planned again, has the same effect only once.
+
+    A task that makes the very same call a second time, after the first succeeded, means a second effect.
+    """
+    task = (state["mission_id"], state["team"], state["task"]["instruction"])
+    made = [str(item["sealed"]) for item in state.get("observations", [])]
+    keys: list[str] = []
+    for call in calls:
+        keys.append(derived_id("effect", *task, call["sealed"], made.count(call["sealed"])))
+        made.append(call["sealed"])
+    return keys
 
 
 async def _judge_result(
@@ -170,6 +191,7 @@ async def _judge_result(
     result = ToolResult.model_validate(decision.payload if decision.payload is not None else found["result"])
     observation: Plain = {
         "capability": call["name"],
+        "sealed": call["sealed"],
         "text": json.dumps(result.data, ensure_ascii=False) if result.data is not None else result.text,
         # What a tool says of its own deed is a receipt, and nothing that a claim could cite.
         "evidence": [item.plain() for item in result.evidence] if capability and capability.read_only else [],
