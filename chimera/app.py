@@ -17,7 +17,8 @@ from chimera.core.settings import Settings, load_settings
 from chimera.fleet.dispatch import LocalDispatch
 from chimera.graphs.agent import build_agent
 from chimera.graphs.mission import build_mission
-from chimera.guards.effects import Effects
+from chimera.guards.edges import refuse_ports
+from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.gateway import SecurityGateway, first_chains
 from chimera.models.calls import Models
 from chimera.nodes.context import Context
@@ -76,7 +77,9 @@ async def open_app(
 
     Raises:
         ConfigError: the settings cannot work. StoreError: Postgres, Redis or their disk cannot be used.
+        UnguardedEdge: a planner, worker or judge that was given reaches tools by itself.
     """
+    refuse_ports(*(part for part in (roles.planner, roles.worker, roles.judge) if part is not None))
     settings = settings or load_settings()
     clock, new_id = clock or SystemClock(), new_id or random_ids()
     async with AsyncExitStack() as stack:
@@ -94,7 +97,7 @@ async def open_app(
             new_id=new_id,
             models=Models(settings, usage, new_id, roles.models),
             gateway=SecurityGateway(first_chains(settings), audit),
-            tools=mesh,
+            tools=ToolListing(mesh),
             effects=Effects(mesh, EffectJournal(pool)),
             missions=MissionStore(pool, database_url),
             usage=usage,

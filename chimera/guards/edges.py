@@ -2,27 +2,29 @@
 
     worker -> guard_call -> (review ->) tool -> guard_result -> worker
 
-A node that acts carries the metadata ``effect``, a guard carries ``guard``. :func:`compile_guarded` is how every graph
-of ours is compiled: it walks the graph and refuses one in which an effect can be entered or left without its guards,
-or in which a node reaches for the effects of the runtime context on its own.
+A node that acts carries the metadata ``effect``, a guard carries ``guard``; at a tool hop they run the steps of this
+package and no others. :func:`compile_guarded` is how every graph of ours is compiled: it walks the graph and refuses
+one in which an effect can be entered or left without its guards, or in which a node finds a way to tools on its own.
 """
 
-import inspect
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from langgraph.graph import StateGraph
+from langgraph.graph import END, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from chimera.core.errors import UnguardedEdge
 from chimera.core.state import AgentState
 from chimera.guards import steps
+from chimera.guards.reach import Reach, reach
 
-EFFECT_PORT = "effects"
-"""The attribute of the runtime context through which things are done; only the effect nodes built here may touch it."""
-
-_GUARDS_OF = {"tool": ("tool_call", "tool_result"), "payment": ("payment", "payment_result")}
+_GUARDS_OF = {"tool": ("tool_call", "tool_result")}
+_STEP_OF = {
+    ("effect", "tool"): steps.call_tools,
+    ("guard", "tool_call"): steps.guard_call,
+    ("guard", "tool_result"): steps.guard_result,
+}
+_JUMPS = frozenset({"Command", "Send"})
 
 
 def add_tool_edge(builder: "StateGraph[Any, Any, Any, Any]", *, worker: str, review: str) -> str:
@@ -54,71 +56,99 @@ def compile_guarded(
         UnguardedEdge: names every such hop.
     """
     graph = builder.compile(**options)
-    found = list(unguarded_hops(graph))
+    found = list(dict.fromkeys(unguarded_hops(graph)))
     if found:
         raise UnguardedEdge(f"graph {graph.name}: {'; '.join(found)}")
     return graph
 
 
-def unguarded_hops(graph: "CompiledStateGraph[Any, Any, Any, Any]") -> Iterator[str]:
-    """Every hop of a compiled graph, its subgraphs included, that reaches an effect without its guards."""
-    metadata = {name: dict(spec.metadata or {}) for name, spec in graph.builder.nodes.items()}
-    hops = [(edge.source, edge.target) for edge in graph.get_graph().edges]
-    for name, meta in metadata.items():
-        effect = meta.get("effect")
-        if effect is None:
-            if _touches_effects(graph, name):
-                yield f"{name} uses {EFFECT_PORT} and is no effect node"
+def refuse_ports(*parts: Any) -> None:
+    """Let pass what cannot reach tools on its own: parts that nodes are given, such as a user's own worker.
+
+    Raises:
+        UnguardedEdge: names the part and its way.
+    """
+    for part in parts:
+        ports = reach(part).ports()
+        if ports:
+            raise UnguardedEdge(f"{type(part).__name__} reaches tools by itself ({', '.join(ports)})")
+
+
+def unguarded_hops(
+    graph: "CompiledStateGraph[Any, Any, Any, Any]", outer: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """Every hop of a compiled graph, its subgraphs included, that reaches an effect without its guards.
+
+    ``outer``: the effect nodes of the graphs around it, to which its nodes could jump.
+    """
+    builder = graph.builder
+    metadata: dict[str, dict[str, Any]] = {name: dict(spec.metadata or {}) for name, spec in builder.nodes.items()}
+    effects = {name: str(meta["effect"]) for name, meta in metadata.items() if "effect" in meta}
+    hops = set(_hops(builder))
+    for name, effect in effects.items():
+        yield from _unguarded_effect(name, effect, hops, metadata)
+    for name, spec in builder.nodes.items():
+        if kind := next((key for key in metadata[name].items() if key in _STEP_OF), None):
+            if _function(spec.runnable) is not _STEP_OF[kind]:
+                yield f"{name} calls itself the {kind[0]} {kind[1]} and runs a step of its own"
             continue
-        before, after = _GUARDS_OF.get(effect, ("", ""))
-        for source, target in hops:
-            if target == name and metadata.get(source, {}).get("guard") != before:
-                yield f"{source} -> {name} has no {before or 'known'} guard"
-            if source == name and metadata.get(target, {}).get("guard") != after:
-                yield f"{name} -> {target} has no {after or 'known'} guard"
-    for name, subgraph in graph.get_subgraphs():
-        if isinstance(subgraph, CompiledStateGraph):
-            inner = cast("CompiledStateGraph[Any, Any, Any, Any]", subgraph)
-            yield from (f"{name}/{hop}" for hop in unguarded_hops(inner))
+        found = reach(spec.runnable)
+        yield from _ways(name, found, {*effects, *outer}, metadata)
+        for inner in found.graphs:
+            if isinstance(inner, CompiledStateGraph):
+                subgraph = cast("CompiledStateGraph[Any, Any, Any, Any]", inner)
+                yield from (f"{name}/{hop}" for hop in unguarded_hops(subgraph, outer | effects.keys()))
+            else:
+                yield f"{name} runs a graph that cannot be walked"
+    for source, branches in builder.branches.items():
+        for branch in branches.values():
+            yield from _ways(f"the way out of {source}", reach(branch.path), {*effects, *outer}, metadata)
 
 
-def _touches_effects(graph: "CompiledStateGraph[Any, Any, Any, Any]", name: str) -> bool:
-    runnable = graph.builder.nodes[name].runnable
-    functions = [getattr(runnable, "func", None), getattr(runnable, "afunc", None)]
-    seen: set[CodeType] = set()
-    return any(_reaches(_plain(function), seen) for function in functions if function is not None)
+def _ways(name: str, found: Reach, effects: set[str], metadata: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong with the code of one node or path: it calls tools, or it jumps to a node that does."""
+    if "effect" in metadata.get(name, {}):
+        yield f"{name} is an effect that no guards are known for"
+    if ports := found.ports():
+        yield f"{name} reaches tools by itself ({', '.join(ports)})"
+    if found.names & _JUMPS:
+        yield from (f"{name} -> {effect} is a jump around the guards" for effect in sorted(effects & found.names))
 
 
-def _plain(function: Any) -> Any:
-    function = inspect.unwrap(function)
-    while hasattr(function, "func"):  # functools.partial
-        function = function.func
-    return getattr(function, "__func__", function if isinstance(function, FunctionType) else type(function).__call__)
-
-
-def _reaches(function: Callable[..., Any], seen: set[CodeType]) -> bool:
-    """Whether a function's code, or any function of this package that it names, mentions the effect port."""
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType) or code in seen:
-        return False
-    known = cast("dict[str, Any]", getattr(function, "__globals__", {}))
-    return any(_mentions(part, known, seen) for part in _nested(code))
-
-
-def _mentions(code: CodeType, known: dict[str, Any], seen: set[CodeType]) -> bool:
-    seen.add(code)
-    if EFFECT_PORT in code.co_names or EFFECT_PORT in code.co_consts:
-        return True
-    named = (known.get(name) for name in code.co_names)
-    return any(
-        _reaches(found, seen)
-        for found in named
-        if isinstance(found, FunctionType) and found.__module__.startswith("chimera.")
+def _unguarded_effect(
+    name: str, effect: str, hops: set[tuple[str, str]], metadata: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    before, after = _GUARDS_OF.get(effect, ("known", "known"))
+    into = [source for source, target in hops if target == name]
+    out = [target for source, target in hops if source == name]
+    yield from (
+        f"{source} -> {name} has no {before} guard"
+        for source in sorted(into)
+        if metadata.get(source, {}).get("guard") != before
     )
+    yield from (
+        f"{name} -> {target} has no {after} guard"
+        for target in sorted(out)
+        if metadata.get(target, {}).get("guard") != after
+    )
+    if not into or not out:
+        yield f"{name} has no {after if into else before} guard"
 
 
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _nested(constant)
+def _hops(builder: "StateGraph[Any, Any, Any, Any]") -> Iterator[tuple[str, str]]:
+    """Every hop that the graph declares; a condition without declared ends may lead anywhere."""
+    yield from builder.edges
+    yield from ((start, end) for starts, end in builder.waiting_edges for start in starts)
+    for source, branches in builder.branches.items():
+        for branch in branches.values():
+            ends = branch.ends.values() if branch.ends is not None else [*builder.nodes, END]
+            yield from ((source, end) for end in ends)
+    for name, spec in builder.nodes.items():
+        yield from ((name, end) for end in spec.ends or ())
+        if spec.error_handler_node:
+            yield name, spec.error_handler_node
+
+
+def _function(runnable: Any) -> Any:
+    """The one function behind a node that was added as a coroutine function; None for anything else."""
+    return getattr(runnable, "afunc", None) if getattr(runnable, "func", None) is None else None

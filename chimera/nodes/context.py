@@ -7,7 +7,7 @@ from chimera.core.clock import Clock
 from chimera.core.contracts import Budget, Mission
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
-from chimera.guards.effects import Effects, ToolPort
+from chimera.guards.effects import Effects, ToolCatalog
 from chimera.guards.gateway import SecurityGateway
 from chimera.models.calls import Caller, Models
 from chimera.review.queue import ReviewQueue
@@ -33,7 +33,7 @@ class Context:
     new_id: NewId
     models: Models
     gateway: SecurityGateway
-    tools: ToolPort
+    tools: ToolCatalog
     effects: Effects
     missions: MissionStore
     usage: UsageLog
