@@ -1,29 +1,40 @@
 """Connections to Postgres, and its errors in the words of our error tree."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from chimera.core.errors import ConflictError, SchemaOutdated, StoreError, StoreFull, StoreUnavailable
 
-Pool = AsyncConnectionPool[psycopg.AsyncConnection[DictRow]]
+Connection = psycopg.AsyncConnection[DictRow]
 CONNECT_TIMEOUT_S = 10
+ANSWER_TIMEOUT_S = 60.0
+"""The longest use of a connection, if not said otherwise: a server that hangs must not hang a mission."""
 POOL_SIZE = 16
 
 
 @asynccontextmanager
-async def store_errors() -> AsyncGenerator[None]:
-    """Turn what psycopg raises into a :class:`StoreError` with a code and a remedy.
+async def store_errors(within_s: float | None = None) -> AsyncGenerator[None]:
+    """Turn what psycopg raises, and silence for longer than ``within_s`` seconds, into a :class:`StoreError`.
 
     The message is the server's first line only: details may quote values of a row.
     """
+    within_s = within_s or ANSWER_TIMEOUT_S
+    limit = asyncio.timeout(within_s)
     try:
-        yield
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise StoreUnavailable(f"Postgres did not answer within {within_s:g} s") from error
     except (pg.DiskFull, pg.OutOfMemory, pg.ConfigurationLimitExceeded) as error:
         raise StoreFull(f"Postgres has no room left: {_first_line(error)}") from error
     except (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction) as error:
@@ -36,6 +47,22 @@ async def store_errors() -> AsyncGenerator[None]:
         raise StoreError(f"Postgres refused: {_first_line(error)}") from error
 
 
+class Pool(AsyncConnectionPool[Connection]):
+    """Connections whose users see our errors, and no endless wait; LangGraph's saver uses it like any other."""
+
+    @asynccontextmanager
+    async def connection(
+        self, timeout: float | None = None, *, within_s: float | None = None
+    ) -> AsyncGenerator[Connection]:
+        """Use a connection for at most ``within_s`` seconds; ``timeout`` is the wait for a free one.
+
+        Raises:
+            StoreError: Postgres failed, refused or did not answer in time.
+        """
+        async with store_errors(within_s), super().connection(timeout) as connection:
+            yield connection
+
+
 @asynccontextmanager
 async def open_pool(url: str, size: int = POOL_SIZE) -> AsyncGenerator[Pool]:
     """A pool of autocommit connections with dictionary rows.
@@ -43,33 +70,51 @@ async def open_pool(url: str, size: int = POOL_SIZE) -> AsyncGenerator[Pool]:
     One connection is tried first, because a pool repeats a wrong URL until its time is up.
 
     Raises:
-        StoreUnavailable: nothing answers at ``url``, or it refuses us.
+        StoreUnavailable: nothing answers at ``url``, or it refuses us, or it is no URL of a Postgres.
     """
-    async with store_errors():
-        try:
-            probe = await psycopg.AsyncConnection.connect(url, connect_timeout=CONNECT_TIMEOUT_S)
-        except psycopg.ProgrammingError as error:  # a URL that is none
-            raise StoreUnavailable(f"the database URL cannot be used: {_first_line(error)}") from None
-        await probe.close()
-        pool: Pool = AsyncConnectionPool(
-            url,
-            min_size=1,
-            max_size=size,
-            timeout=CONNECT_TIMEOUT_S,
-            open=False,
-            kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": CONNECT_TIMEOUT_S},
-            check=AsyncConnectionPool[psycopg.AsyncConnection[DictRow]].check_connection,
-        )
-        await pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
+    await (await connect(url)).close()
+    pool = Pool(
+        url,
+        min_size=1,
+        max_size=size,
+        timeout=CONNECT_TIMEOUT_S,
+        open=False,
+        kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": CONNECT_TIMEOUT_S},
+        check=Pool.check_connection,
+    )
     try:
+        async with store_errors():
+            await pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
         yield pool
     finally:
         await pool.close()
 
 
+async def connect(url: str) -> Connection:
+    """A connection of its own, beside the pool: autocommit, dictionary rows.
+
+    Raises:
+        StoreUnavailable: nothing answers at ``url``, or it refuses us, or it is no URL of a Postgres.
+    """
+    if not _is_usable(url):
+        # Raised where nothing is being handled: libpq quotes the URL with its password, and a cause would show it.
+        raise StoreUnavailable(
+            "the database URL cannot be read",
+            remedy="Write CHIMERA_DATABASE_URL as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and special "
+            "characters of the password in percent-encoding (@ is %40, / is %2F).",
+        )
+    try:
+        async with store_errors(2 * CONNECT_TIMEOUT_S):  # a name may have several addresses, and each its own wait
+            return await Connection.connect(
+                url, autocommit=True, row_factory=dict_row, connect_timeout=CONNECT_TIMEOUT_S
+            )
+    except UnicodeError as error:
+        raise StoreUnavailable("the host in the database URL is no host name") from error
+
+
 async def fetch(pool: Pool, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[DictRow]:
     """Run one statement and return its rows; without rows, an empty list."""
-    async with store_errors(), pool.connection() as connection:
+    async with pool.connection() as connection:
         cursor = await connection.execute(query.encode(), values)
         return await cursor.fetchall() if cursor.description else []
 
@@ -78,6 +123,16 @@ async def fetch_one(pool: Pool, query: str, values: Sequence[Any] | Mapping[str,
     """Run one statement and return its first row, if there is one."""
     rows = await fetch(pool, query, values)
     return rows[0] if rows else None
+
+
+def _is_usable(url: str) -> bool:
+    """Whether libpq reads the URL as it was meant: an @ or / of a password would make a host of its rest."""
+    try:
+        conninfo_to_dict(url)
+    except (psycopg.Error, UnicodeError):
+        return False
+    authority, _, path = url.partition("://")[2].partition("/")
+    return "\x00" not in url and authority.count("@") <= 1 and "@" not in path.partition("?")[0]
 
 
 def _first_line(error: BaseException) -> str:
