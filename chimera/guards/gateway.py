@@ -4,23 +4,24 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, cast
 
 from chimera.core.contracts import Decision, Threat
 from chimera.core.ids import digest
 from chimera.core.settings import Settings
-from chimera.guards.request import Edge, Guard, GuardRequest
+from chimera.guards.flow import NamedSource
+from chimera.guards.request import Edge, Guard, GuardRequest, reject
 from chimera.guards.rules import (
     AllowedTool,
     ArgumentSchema,
     ArgumentSize,
     DestructiveTool,
-    GoalText,
-    HiddenText,
-    NamedSource,
+    NoPayments,
     OutputSize,
     ResultSchema,
-    reject,
+    ResultSize,
 )
+from chimera.guards.sanitize import GoalText, HiddenText
 from chimera.store.audit import AuditEvent, AuditLog
 
 GUARD_DEADLINE_S = 5.0
@@ -30,18 +31,22 @@ Chains = Mapping[Edge, Sequence[Guard]]
 
 
 def first_chains(settings: Settings) -> Chains:
-    """The guards of each edge, in order. An edge that is not here rejects everything."""
+    """The guards of each edge, in order. An edge that is not here rejects everything.
+
+    Hidden characters go first, after the limits: what the other rules look at is what will be used.
+    """
     return {
-        Edge.INTAKE: [GoalText(), HiddenText()],
+        Edge.INTAKE: [HiddenText(), GoalText()],
         Edge.TOOL_CALL: [
             AllowedTool(),
             ArgumentSize(settings.tool_argument_max_bytes),
+            HiddenText(),
             ArgumentSchema(),
             NamedSource(),
-            HiddenText(),
             DestructiveTool(),
         ],
-        Edge.TOOL_RESULT: [ResultSchema(), HiddenText()],
+        Edge.TOOL_RESULT: [ResultSize(settings.tool_result_max_bytes), HiddenText(), ResultSchema()],
+        Edge.PAYMENT: [NoPayments()],
         Edge.OUTPUT: [OutputSize(), HiddenText()],
     }
 
@@ -56,8 +61,9 @@ class SecurityGateway:
     async def validate_request(self, agent_id: str, request: GuardRequest | str) -> Decision:
         """Decide about one request of an agent; a plain text is judged as a goal.
 
-        The strictest guard wins, edits are passed on from guard to guard, and a rejection ends the chain. The decision
-        is committed to the audit log before it is returned; when that fails, so does this call.
+        The strictest guard wins, edits are passed on from guard to guard, and a rejection ends the chain. What was
+        edited passes the whole chain again. The decision is committed to the audit log before it is returned; when that
+        fails, so does this call.
 
         Raises:
             StoreError: the decision could not be put on the record.
@@ -77,7 +83,7 @@ class SecurityGateway:
                     "threat": decision.threat,
                     "rules": decision.rules,
                     "reasons": decision.reasons,
-                    "payload": digest(json.dumps(request.payload, sort_keys=True, default=str))[:16],
+                    "payload": _fingerprint(request.payload),
                     **({"task": request.task.id} if request.task else {}),
                     **({"capability": request.capability.name} if request.capability else {}),
                 },
@@ -89,23 +95,46 @@ class SecurityGateway:
         guards = self._chains.get(request.edge)
         if not guards:
             return reject("gateway.no-guard", f"no guard stands at the edge {request.edge}", Threat.HIGH)
-        found: list[Decision] = []
-        for guard in guards:
-            try:
-                async with asyncio.timeout(GUARD_DEADLINE_S):
-                    decision = await guard.check(request)
-            except TimeoutError:
-                decision = reject("gateway.failed-closed", f"{guard.rule} took too long", Threat.MEDIUM)
-            except Exception as error:  # noqa: BLE001 - fail closed: a guard that breaks has not allowed anything
-                decision = reject("gateway.failed-closed", f"{guard.rule} broke: {type(error).__name__}", Threat.MEDIUM)
-            if decision is None:
-                continue
-            found.append(decision)
-            if decision.action == "reject":
-                return decision
-            if decision.payload is not None:
-                request = replace(request, payload=decision.payload)
-        return _strictest(found, request)
+        found, edited = await _through(guards, request)
+        if edited.payload != request.payload and found[-1].action != "reject":
+            # Every guard has to have seen what passes, the ones before the edit too.
+            again, settled = await _through(guards, edited)
+            found += [decision for decision in again if decision not in found]
+            if settled.payload != edited.payload:
+                return reject("gateway.unsettled", "the guards do not agree on what may pass", Threat.MEDIUM)
+        return found[-1] if found and found[-1].action == "reject" else _strictest(found, edited)
+
+
+async def _through(guards: Sequence[Guard], request: GuardRequest) -> tuple[list[Decision], GuardRequest]:
+    """What the guards say, up to the first rejection, and the request as they edited it."""
+    found: list[Decision] = []
+    for guard in guards:
+        decision = await _ask(guard, request)
+        if decision is None:
+            continue
+        found.append(decision)
+        if decision.action == "reject":
+            break
+        if decision.payload is not None:
+            request = replace(request, payload=decision.payload)
+    return found, request
+
+
+async def _ask(guard: Guard, request: GuardRequest) -> Decision | None:
+    """What a guard says; a guard that breaks, takes too long or says nothing that can be read has rejected."""
+    try:
+        async with asyncio.timeout(GUARD_DEADLINE_S):
+            decision = cast("object", await guard.check(request))
+        if decision is None:
+            return None
+        if isinstance(decision, Decision) and (decision.action != "edit" or decision.payload is not None):
+            return decision
+        what = "gave no decision"
+    except TimeoutError:
+        what = "took too long"
+    except Exception as error:  # noqa: BLE001 - fail closed: a guard that breaks has not allowed anything
+        what = f"broke: {type(error).__name__}"
+    return reject("gateway.failed-closed", f"{guard.rule} {what}", Threat.MEDIUM)
 
 
 def _strictest(found: Sequence[Decision], request: GuardRequest) -> Decision:
@@ -118,3 +147,10 @@ def _strictest(found: Sequence[Decision], request: GuardRequest) -> Decision:
         rules=[rule for decision in found for rule in decision.rules],
         payload=dict(request.payload) if edited else None,
     )
+
+
+def _fingerprint(payload: Mapping[str, Any]) -> str:
+    try:
+        return digest(json.dumps(payload, sort_keys=True, default=str))[:16]
+    except (TypeError, ValueError, RecursionError):  # too deep or too odd to write down: rejected, and still recorded
+        return "unreadable"

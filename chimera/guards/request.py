@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from chimera.core.contracts import Decision, Mission, Task
+from chimera.core.contracts import Decision, Mission, Task, Threat
 from chimera.tools.capability import Capability
 
 
@@ -45,3 +45,8 @@ class Guard(Protocol):
     async def check(self, request: GuardRequest) -> Decision | None:
         """Decide about one request. An exception counts as a rejection."""
         ...
+
+
+def reject(rule: str, reason: str, threat: Threat = Threat.LOW) -> Decision:
+    """A rejection by ``rule``."""
+    return Decision(action="reject", threat=threat, reasons=[reason], rules=[rule])

@@ -67,7 +67,7 @@ def refusal(builder: Builder) -> str:
     return refused.value.message
 
 
-# --- ours ----------------------------------------------------------------------------------------------------------
+# --- ours -----------------------------------------------------------------------------------------------------------
 
 
 def graph_builders() -> list[Callable[..., Any]]:
@@ -129,7 +129,7 @@ def chimera_settings() -> Any:
     return Settings.model_validate({})
 
 
-# --- edges ---------------------------------------------------------------------------------------------------------
+# --- edges ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_guarded_hop_passes() -> None:
@@ -234,7 +234,7 @@ def test_an_effect_of_an_unknown_kind_is_found() -> None:
     assert "fax is an effect that no guards are known for" in refusal(builder)
 
 
-# --- jumps ---------------------------------------------------------------------------------------------------------
+# --- jumps ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_jump_that_is_declared_is_found() -> None:
@@ -285,7 +285,7 @@ def test_a_node_that_is_reached_by_a_jump_only_is_looked_at() -> None:
     assert "aside reaches tools by itself (effects)" in refusal(builder)
 
 
-# --- nodes that reach for the tools themselves -----------------------------------------------------------------------
+# --- nodes that reach for the tools themselves ----------------------------------------------------------------------
 
 
 async def helper(runtime: Any, state: Any) -> Any:
