@@ -25,7 +25,8 @@ class EffectJournal:
             self._pool,
             "INSERT INTO effects (key, mission_id, capability, arguments, state) VALUES (%s, %s, %s, %s, 'begun') "
             "ON CONFLICT (key) DO UPDATE SET state = 'begun', at = now() "
-            "WHERE effects.state = 'failed' AND effects.arguments = excluded.arguments RETURNING key",
+            "WHERE effects.state = 'failed' AND (effects.capability, effects.arguments) = "
+            "(excluded.capability, excluded.arguments) RETURNING key",
             (key, mission_id, capability, arguments),
         )
         if new is not None:

@@ -1,16 +1,15 @@
 """Missions and their tasks in Postgres: what is running, how far it is, and what came out."""
 
-import zlib
+import hashlib
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import psycopg
-from psycopg.types.json import Jsonb
-
 from chimera.core.contracts import Mission, MissionResult, MissionStatus, Plan, TaskResult, Verdict
 from chimera.core.errors import InputError, MissionBusy, MissionNotFound
-from chimera.store.postgres import Pool, fetch, fetch_one, store_errors
+from chimera.store.postgres import Connection, Pool, connect, fetch, fetch_one, store_errors
+from chimera.store.values import as_json, as_stored, is_uuid
 
 
 class MissionStore:
@@ -19,23 +18,27 @@ class MissionStore:
     def __init__(self, pool: Pool, url: str) -> None:
         self._pool = pool
         self._url = url
+        self._held: dict[str, Connection] = {}
 
-    async def create(self, mission_id: str, mission: Mission) -> None:
-        """Record a mission, unless it is recorded already."""
-        await fetch(
+    async def create(self, mission_id: str, mission: Mission) -> bool:
+        """Record a mission; False when it is recorded already, which stays as it is."""
+        stored = _as_stored(mission)
+        rows = await fetch(
             self._pool,
             "INSERT INTO missions (id, tenant, goal, mission, context_version, status, deadline_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)) ON CONFLICT (id) DO NOTHING",
+            "VALUES (%s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)) ON CONFLICT (id) DO NOTHING "
+            "RETURNING id",
             (
                 mission_id,
-                mission.tenant,
-                mission.goal.replace("\x00", ""),
-                Jsonb(mission.plain()),
-                mission.context_version,
+                stored.tenant,
+                stored.goal,
+                as_json(stored.plain()),
+                stored.context_version,
                 MissionStatus.RUNNING,
-                mission.deadline_s,
+                stored.deadline_s,
             ),
         )
+        return bool(rows)
 
     async def find(self, id_or_prefix: str) -> str:
         """The full id for an id or a unique prefix of one.
@@ -57,10 +60,18 @@ class MissionStore:
         Raises:
             MissionNotFound: there is none.
         """
-        row = await fetch_one(self._pool, "SELECT * FROM missions WHERE id = %s", (mission_id,))
+        row = await self._row(mission_id) if is_uuid(mission_id) else None
         if row is None:
-            raise MissionNotFound(f"no mission {mission_id}")
+            raise MissionNotFound(f"no mission {as_stored(mission_id[:40])}")
         return row
+
+    async def _row(self, mission_id: str) -> dict[str, Any] | None:
+        query, held = "SELECT * FROM missions WHERE id = %s", self._held.get(mission_id)
+        if held is None:
+            return await fetch_one(self._pool, query, (mission_id,))
+        # Over the connection that holds the mission: whoever has lost it finds out, and stops, as another may run it.
+        async with store_errors():
+            return await (await held.execute(query, (mission_id,))).fetchone()
 
     async def newest(self, tenant: str, limit: int = 50) -> list[dict[str, Any]]:
         """The newest missions of a tenant, newest first."""
@@ -77,11 +88,12 @@ class MissionStore:
         Raises:
             InputError: the mission has ended, or the tenant would change.
         """
+        stored = _as_stored(mission)
         rows = await fetch(
             self._pool,
             "UPDATE missions SET goal = %s, mission = %s, context_version = %s, updated_at = now() "
             "WHERE id = %s AND tenant = %s AND status IN ('running', 'waiting') RETURNING id",
-            (mission.goal, Jsonb(mission.plain()), mission.context_version, mission_id, mission.tenant),
+            (stored.goal, as_json(stored.plain()), stored.context_version, mission_id, stored.tenant),
         )
         if not rows:
             raise InputError(f"mission {mission_id} cannot be amended: it has ended, or belongs to another tenant")
@@ -108,13 +120,15 @@ class MissionStore:
             (deadline_s, mission_id),
         )
 
-    async def finish(self, result: MissionResult) -> None:
-        """Record the result of a mission."""
-        await fetch(
+    async def finish(self, result: MissionResult, made_from: str | None = None) -> bool:
+        """Record the result of a mission; False, and nothing is recorded, when it no longer asks ``made_from``."""
+        rows = await fetch(
             self._pool,
-            "UPDATE missions SET status = %s, result = %s, updated_at = now() WHERE id = %s",
-            (result.status, Jsonb(_storable(result.plain())), result.mission_id),
+            "UPDATE missions SET status = %s, result = %s, updated_at = now() "
+            "WHERE id = %s AND context_version = coalesce(%s, context_version) RETURNING id",
+            (result.status, as_json(result.plain()), result.mission_id, made_from),
         )
+        return bool(rows)
 
     async def request_cancel(self, mission_id: str) -> bool:
         """Ask whoever runs the mission to stop; False when it has ended already."""
@@ -130,34 +144,44 @@ class MissionStore:
     async def running_alone(self, mission_id: str) -> AsyncGenerator[None]:
         """Hold the mission for this process; the hold ends with the connection, so a killed process holds nothing.
 
+        A hold that is lost shows when the mission is read: from then on :meth:`get` raises StoreUnavailable here.
+
         Raises:
-            MissionBusy: another process holds it.
+            MissionBusy: another process holds it. MissionNotFound: that is no id.
         """
-        key = zlib.crc32(mission_id.encode()) - 2**31
-        async with store_errors():
-            connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True)
+        if not is_uuid(mission_id):
+            raise MissionNotFound(f"no mission {as_stored(mission_id[:40])}")
+        connection = await connect(self._url)
         try:
             async with store_errors():
-                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s, %s)", (_RUN_LOCK, key))
+                cursor = await connection.execute("SELECT pg_try_advisory_lock(%s) AS got", (_lock_key(mission_id),))
                 row = await cursor.fetchone()
-            if row is None or not row[0]:
+            if row is None or not row["got"]:
                 raise MissionBusy(f"mission {mission_id} is being run by another process")
-            yield
+            self._held[mission_id] = connection
+            try:
+                yield
+            finally:
+                del self._held[mission_id]
         finally:
             await connection.close()
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
     async def plan_tasks(self, mission_id: str, team: str, plan_round: int, plan: Plan, context_version: str) -> None:
-        """Record the tasks of a plan; earlier rounds stay as they ended."""
-        async with store_errors(), self._pool.connection() as connection:
+        """Record the tasks of a plan, in place of another plan of the same round; earlier rounds stay as they ended."""
+        tasks = as_stored(plan.plain())["tasks"]
+        place = (mission_id, team, plan_round)
+        async with self._pool.connection() as connection, connection.transaction():
+            await connection.execute(
+                "DELETE FROM tasks WHERE (mission_id, team, plan_round) = (%s, %s, %s) AND (context_version <> %s OR "
+                "NOT EXISTS (SELECT FROM unnest(%s::jsonb[]) AS planned WHERE planned = plan))",
+                (*place, context_version, [as_json(task) for task in tasks]),
+            )
             await connection.cursor().executemany(
                 "INSERT INTO tasks (mission_id, team, plan_round, id, title, state, context_version, plan) "
                 "VALUES (%s, %s, %s, %s, %s, 'planned', %s, %s) ON CONFLICT DO NOTHING",
-                [
-                    (mission_id, team, plan_round, task.id, task.title, context_version, Jsonb(_storable(task.plain())))
-                    for task in plan.tasks
-                ],
+                [(*place, task["id"], task["title"], context_version, as_json(task)) for task in tasks],
             )
 
     async def start_task(self, mission_id: str, team: str, plan_round: int, task_id: str, attempt: int) -> None:
@@ -185,8 +209,8 @@ class MissionStore:
             {
                 "version": result.context_version,
                 "state": state,
-                "result": Jsonb(_storable(result.plain())),
-                "verdict": Jsonb(_storable(verdict.plain())),
+                "result": as_json(result.plain()),
+                "verdict": as_json(verdict.plain()),
                 "mission": mission_id,
                 "team": team,
                 "round": plan_round,
@@ -204,17 +228,11 @@ class MissionStore:
         )
 
 
-_RUN_LOCK = 0x6D697373  # the key space of mission holds; the number spells "miss"
+def _as_stored(mission: Mission) -> Mission:
+    """The mission as it comes back, so that its context version is that of what is kept."""
+    return Mission.model_validate(as_stored(mission.plain()))
 
 
-def _storable(value: Any) -> Any:
-    """The value without NUL characters, which JSON has and Postgres text has not."""
-    match value:
-        case str():
-            return value.replace("\x00", "")
-        case dict():
-            return {_storable(key): _storable(item) for key, item in value.items()}
-        case list():
-            return [_storable(item) for item in value]
-        case _:
-            return value
+def _lock_key(mission_id: str) -> int:
+    """The advisory lock of a mission: a signed 64-bit number, the same however its id is written."""
+    return int.from_bytes(hashlib.sha256(b"mission" + uuid.UUID(mission_id).bytes).digest()[:8], signed=True)
