@@ -1,8 +1,11 @@
 """What each mission used: tokens and money, one row per model call."""
 
+from functools import reduce
+from operator import add
+
 from chimera.core.contracts import Usage
 from chimera.core.money import Money
-from chimera.store.postgres import Pool, fetch, fetch_one
+from chimera.store.postgres import Pool, fetch
 
 
 class UsageLog:
@@ -30,19 +33,24 @@ class UsageLog:
         )
 
     async def total(self, mission_id: str) -> Usage:
-        """What the mission used so far."""
-        row = await fetch_one(
+        """What the mission used so far.
+
+        Raises:
+            InputError: its calls were paid in different assets, which have no sum.
+        """
+        rows = await fetch(
             self._pool,
-            "SELECT count(*) AS calls, coalesce(sum(tokens_in), 0)::bigint AS tokens_in, "
-            "coalesce(sum(tokens_out), 0)::bigint AS tokens_out, coalesce(sum(cost_units), 0)::bigint AS units "
-            "FROM usage WHERE mission_id = %s",
+            "SELECT count(*) AS calls, sum(tokens_in) AS tokens_in, sum(tokens_out) AS tokens_out, "
+            "sum(cost_units) AS units, cost_asset FROM usage WHERE mission_id = %s GROUP BY cost_asset",
             (mission_id,),
         )
-        if row is None:
-            return Usage()
-        return Usage(
-            calls=row["calls"],
-            tokens_in=row["tokens_in"],
-            tokens_out=row["tokens_out"],
-            cost=Money(units=row["units"]),
-        )
+        parts = [
+            Usage(
+                calls=row["calls"],
+                tokens_in=int(row["tokens_in"]),  # a sum of bigints is numeric, so that it cannot overflow
+                tokens_out=int(row["tokens_out"]),
+                cost=Money(units=int(row["units"]), asset=row["cost_asset"]),
+            )
+            for row in rows
+        ]
+        return reduce(add, parts) if parts else Usage()
