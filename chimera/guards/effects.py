@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chimera.core.contracts import Decision
-from chimera.core.errors import GuardRejected, ToolFailed, ToolServerDown
+from chimera.core.errors import GuardRejected, ToolFailed, ToolRefused, ToolServerDown, ToolUnknown
 from chimera.core.ids import digest
 from chimera.store.effects import EffectJournal
 from chimera.tools.capability import Capability, ToolResult
@@ -95,7 +95,9 @@ class Effects:
         try:
             result = await self._send(call)
         except ToolFailed as error:
-            if error.context.get("outcome", "not done") == "not done":
+            # A server that answered with too much, or with something that is no result, may well have done it.
+            surely_not = isinstance(error, ToolRefused | ToolUnknown)
+            if error.context.setdefault("outcome", "not done" if surely_not else "unknown") == "not done":
                 await self._journal.end(call.key, "failed", error.as_dict())
             raise
         await self._journal.end(call.key, "done", result.plain())
