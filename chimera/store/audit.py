@@ -6,15 +6,19 @@ Concurrent writers of one process share a transaction (group commit); an append 
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+import uuid
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chimera.core.clock import Clock
-from chimera.core.errors import AuditBroken
+from chimera.core.errors import AuditBroken, StoreError
 from chimera.core.ids import digest
-from chimera.store.postgres import Pool, fetch, store_errors
+from chimera.store.postgres import Pool, fetch
+from chimera.store.values import as_stored
 
 GENESIS = "0" * 64
+_VERIFY_S = 3_600.0
+_PAGE = 5_000
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,14 @@ class AuditLog:
         self._turn = asyncio.Lock()
 
     async def append(self, event: AuditEvent) -> str:
-        """Commit one event and return its hash."""
+        """Commit one event and return its hash.
+
+        Raises:
+            StoreError: it is not on the record. TypeError: its data is not plain JSON.
+        """
+        entry = _writable(event)
         mine: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, self._clock.now().isoformat(), mine))
+        self._waiting.append((entry, self._clock.now().isoformat(), mine))
         async with self._turn:  # whoever gets the turn writes for all who wait
             if not mine.done():
                 batch, self._waiting = self._waiting, []
@@ -63,7 +72,7 @@ class AuditLog:
 
     async def _commit(self, batch: list[tuple[AuditEvent, str]]) -> list[str]:
         hashes: dict[int, str] = {}
-        async with store_errors(), self._pool.connection() as connection, connection.transaction():
+        async with self._pool.connection() as connection, connection.transaction():
             for tenant in sorted({event.tenant for event, _ in batch}):  # one order for all, so no deadlock
                 cursor = await connection.execute(
                     "INSERT INTO audit_heads (tenant, seq, hash) VALUES (%s, 0, %s) "
@@ -112,26 +121,49 @@ class AuditLog:
         Raises:
             AuditBroken: a row was changed, removed, added or moved; the message names the place.
         """
-        head = await fetch(self._pool, "SELECT seq, hash FROM audit_heads WHERE tenant = %s", (tenant,))
         expected, last = 0, GENESIS
-        while True:
-            rows = await fetch(
-                self._pool,
-                "SELECT seq, mission_id, kind, body, prev_hash, hash FROM audit_events "
-                "WHERE tenant = %s AND seq > %s ORDER BY seq LIMIT 5000",
-                (tenant, expected),
+        async with self._pool.connection(within_s=_VERIFY_S) as connection, connection.transaction():
+            # One snapshot: what others append meanwhile must not look like tampering.
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor = await connection.execute("SELECT seq, hash FROM audit_heads WHERE tenant = %s", (tenant,))
+            head = await cursor.fetchone()
+            async with connection.cursor(name="audit_chain") as rows:
+                rows.itersize = _PAGE
+                await rows.execute(
+                    "SELECT seq, mission_id, kind, body, prev_hash, hash FROM audit_events "
+                    "WHERE tenant = %s ORDER BY seq",
+                    (tenant,),
+                )
+                async for row in rows:
+                    expected += 1
+                    _verify_row(row, expected, last, tenant)
+                    last = str(row["hash"])
+        if head and (head["seq"], head["hash"]) != (expected, last):
+            raise AuditBroken(
+                f"tenant {tenant}: the chain ends at {expected}, which is not the end that its head has ({head['seq']})"
             )
-            for row in rows:
-                expected += 1
-                _verify_row(row, expected, last, tenant)
-                last = str(row["hash"])
-            if not rows:
-                break
-        if head and (int(head[0]["seq"]), str(head[0]["hash"])) != (expected, last):
-            raise AuditBroken(f"tenant {tenant}: the chain ends at {expected}, its head says {head[0]['seq']}")
         if not head and expected:
             raise AuditBroken(f"tenant {tenant}: the chain has {expected} events and no head")
         return expected
+
+
+def _writable(event: AuditEvent) -> AuditEvent:
+    """The event as the tables can hold it; one that they cannot must not take the others of its batch with it."""
+    json.dumps(event.data, sort_keys=True)
+    mission_id = event.mission_id
+    if mission_id is not None:
+        try:
+            mission_id = str(uuid.UUID(mission_id))  # as the column shows it, whatever way it was written
+        except ValueError:
+            raise StoreError(f"event {event.kind}: what it is about has no mission id") from None
+    return replace(
+        event,
+        kind=as_stored(event.kind),
+        actor=as_stored(event.actor),
+        tenant=as_stored(event.tenant),
+        mission_id=mission_id,
+        data=as_stored(event.data),
+    )
 
 
 def _body(event: AuditEvent, seq: int, at: str) -> str:
@@ -152,12 +184,20 @@ def _body(event: AuditEvent, seq: int, at: str) -> str:
 
 def _verify_row(row: dict[str, Any], expected: int, last: str, tenant: str) -> None:
     if row["seq"] != expected:
-        raise AuditBroken(f"tenant {tenant}: event {expected} is missing")
+        raise AuditBroken(
+            f"tenant {tenant}: event {expected} is missing"
+            if row["seq"] > expected
+            else f"tenant {tenant}: event {row['seq']} is there more than once"
+        )
     if row["prev_hash"] != last:
         raise AuditBroken(f"tenant {tenant}: event {expected} does not follow event {expected - 1}")
     if digest(last + row["body"]) != row["hash"]:
         raise AuditBroken(f"tenant {tenant}: event {expected} was changed")
-    body = json.loads(row["body"])
-    shown = (str(row["mission_id"]) if row["mission_id"] else None, row["kind"], row["seq"])
-    if (body["mission_id"], body["kind"], body["seq"]) != shown:
+    shown = {
+        "tenant": tenant,
+        "mission_id": str(row["mission_id"]) if row["mission_id"] else None,
+        "kind": row["kind"],
+        "seq": row["seq"],
+    }
+    if not shown.items() <= json.loads(row["body"]).items():
         raise AuditBroken(f"tenant {tenant}: event {expected}: its columns do not match what was hashed")
