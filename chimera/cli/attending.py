@@ -34,7 +34,7 @@ class Showing:
         """Who answers, when nobody was named."""
         if self.reviewer is not None:
             return self.reviewer
-        return Reviewing.ASK if interactive() and not self.json else Reviewing.NONE
+        return Reviewing.ASK if interactive() and not (self.json or self.events) else Reviewing.NONE
 
 
 Work = Callable[["Reviewer | None"], Coroutine[Any, Any, "MissionResult"]]

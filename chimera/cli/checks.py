@@ -245,7 +245,7 @@ async def _tools(settings: Settings) -> AsyncGenerator[Finding]:
         for server in mesh.status():
             name = f"tools {server.name}"
             if server.state != "up":
-                yield _problem(name, ToolServerDown(server.error or server.state))
+                yield _problem(name, ToolServerDown(server.error or server.state, remedy=_SERVER_REMEDY))
                 continue
             yield Finding(
                 name, "ok", f"{server.transport}, {count(len(server.tools), 'tool')}, {line(server.version, 80)}"
@@ -254,4 +254,5 @@ async def _tools(settings: Settings) -> AsyncGenerator[Finding]:
                 yield Finding(name, "note", f"not usable: {line(dropped, 200)}")
 
 
+_SERVER_REMEDY = "Check its command or URL in the file that CHIMERA_SERVERS names; missions go on without it."
 _CHECKS: dict[str, Check] = {"folder": _folder, "stores": _stores, "models": _models, "tools": _tools}

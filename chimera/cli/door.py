@@ -64,6 +64,7 @@ class Door(TyperGroup):
                 raise
             known = InputError(str(usage()), remedy="See the command's --help.") if usage else as_chimera(error)
             self.report(known)
+            _leave_full_stdout()
             if os.environ.get("CHIMERA_DEBUG") == "1":
                 traceback.print_exception(error, file=sys.stderr)
             raise typer.Exit(known.exit_code) from None
@@ -104,6 +105,14 @@ class Door(TyperGroup):
         else:
             tell(f"stopped by {stopped}")
             tell(f"-> {stopped.remedy}")
+
+
+def _leave_full_stdout() -> None:
+    """Point a stdout that takes nothing any more elsewhere, or the interpreter would complain once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 class _OneLine(logging.Handler):

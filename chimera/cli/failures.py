@@ -1,10 +1,11 @@
 """From any exception to an error of the tree that has a code and a remedy."""
 
+import errno
 import traceback
 from pathlib import Path
 from typing import cast
 
-from chimera.core.errors import ChimeraError
+from chimera.core.errors import ChimeraError, StoreFull
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -17,6 +18,8 @@ def as_chimera(error: BaseException) -> ChimeraError:
     found = _first_known(error)
     if found is not None:
         return found
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull("there is no space left for the output", remedy="Free disk space, or write somewhere else.")
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return ChimeraError(

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.text import Text
 
 from chimera.cli.typing_in import TypedLines
@@ -122,10 +123,12 @@ def read_payload(item: ReviewItem, text: str) -> dict[str, Any]:
 def _check_plan(payload: dict[str, Any]) -> None:
     try:
         Plan.model_validate(payload.get("plan", payload))
-    except ValueError as error:
-        first = str(error).splitlines()
-        why = " ".join(first[1:3]) if len(first) > 1 else first[0]
-        raise InputError(f"the edited plan is invalid: {why}", remedy="Correct it, or reject the plan.") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "plan"
+        raise InputError(
+            f"the edited plan is invalid: {where}: {first['msg']}", remedy="Correct it, or reject."
+        ) from None
 
 
 async def _in_editor(command: list[str], payload: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """``chimera artifact``: the files that missions made."""
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from chimera.cli.options import Json, Mission
 from chimera.cli.running import run
 from chimera.cli.view.output import emit, show, tell
 from chimera.cli.view.text import clean, short, size
-from chimera.core.errors import InputError, StoreError
+from chimera.core.errors import InputError, StoreError, StoreFull
 
 app = typer.Typer(help="The files that missions made.", no_args_is_help=True)
 
@@ -93,4 +94,6 @@ def _save(path: Path, content: bytes) -> None:
     try:
         path.expanduser().write_bytes(content)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull(f"{path} has no room for it", remedy="Free disk space, or name another file.") from None
         raise InputError(f"{path} cannot be written: {error.strerror}", remedy="Name another file.") from None

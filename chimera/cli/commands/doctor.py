@@ -1,10 +1,16 @@
 """``chimera doctor``: what is used, what is wrong, and what helps."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from chimera.cli.options import Json
 from chimera.cli.running import run
 from chimera.cli.view.output import emit, show, stderr
+from chimera.cli.view.text import count
+
+if TYPE_CHECKING:
+    from chimera.cli.checks import Finding
 
 MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "problem": ("✗", "bold red")}
 
@@ -22,17 +28,21 @@ def doctor_command(json: Json = False) -> None:
     if json:
         emit({"ok": not wrong, "checks": [vars(found) for found in findings]})
     else:
-        from rich.text import Text
-
-        wide = max(len(found.name) for found in findings)
-        for found in findings:
-            mark, style = MARKS[found.state]
-            show(
-                Text.assemble(
-                    (mark, style), f" {found.name.ljust(wide)}  ", (found.detail, "red" if found in wrong else "")
-                )
-            )
-            if found.remedy:
-                show(Text(f"{' ' * (wide + 4)}-> {found.remedy}", style="yellow"))
-        show("", f"{len(wrong)} problem{'s' if len(wrong) > 1 else ''} found." if wrong else "Everything works.")
+        _present(findings, len(wrong))
     raise typer.Exit(1 if wrong else 0)
+
+
+def _present(findings: "list[Finding]", wrong: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    report = Table.grid(padding=(0, 2, 0, 0))
+    report.add_column(no_wrap=True)
+    report.add_column(no_wrap=True)
+    report.add_column(overflow="fold")
+    for found in findings:
+        mark, style = MARKS[found.state]
+        report.add_row(Text(mark, style), found.name, Text(found.detail, "red" if found.state == "problem" else ""))
+        if found.remedy:
+            report.add_row("", "", Text(f"-> {found.remedy}", "yellow"))
+    show(report, "", f"{count(wrong, 'problem')} found." if wrong else "Everything works.")

@@ -91,9 +91,8 @@ async def start(
             stop,
             goal=asked.goal,
         )
-        if dry_run:
-            await show_estimate(swarm, mission_id, showing)
-        await conclude(swarm, result, showing)
+        more = await show_estimate(swarm, mission_id, showing) if dry_run else {}
+        await conclude(swarm, result, showing, **more)
 
 
 def read_mission(goal: str, pairs: list[str], feed: str | None = None, **fields: Any) -> "Mission":
@@ -159,12 +158,14 @@ def check_models(settings: "Settings") -> None:
         choose_model(name, settings)
 
 
-async def show_estimate(swarm: "ChimeraSwarm", mission_id: str, showing: Showing) -> None:
-    """The plan of a dry run with its estimated cost."""
-    from chimera.cli.view.estimate import estimate
+async def show_estimate(swarm: "ChimeraSwarm", mission_id: str, showing: Showing) -> dict[str, Any]:
+    """Show the plan of a dry run with its estimated cost; return it as it goes into the document."""
+    from chimera.cli.view.estimate import estimate, plans
 
+    tasks = (await swarm.describe(mission_id))["tasks"]
     if not showing.json:
-        estimate((await swarm.describe(mission_id))["tasks"], swarm.app.settings)
+        estimate(tasks, swarm.app.settings)
+    return {"plans": {team: plan.plain() for team, plan in plans(tasks).items()}}
 
 
 def _pair(text: str) -> tuple[str, str]:

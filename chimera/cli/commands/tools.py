@@ -27,11 +27,11 @@ def ls_command(json: Json = False) -> None:
         return
     from rich.text import Text
 
-    from chimera.cli.view.tables import table
+    from chimera.cli.view.tables import one_row, table
 
     made = table("tool", "effect", "description")
     for tool in tools:
-        made.add_row(Text(line(tool.name, 120)), effect(tool), Text(line(tool.description, 120)))
+        made.add_row(Text(line(tool.name, 120)), effect(tool), one_row(line(tool.description, 200)))
     show(made)
     for server in servers:
         if server.state == "down":

@@ -12,12 +12,17 @@ from chimera.core.contracts import ReviewItem, Usage
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A plain table that stays readable in a pipe."""
+    """A plain table that stays readable in a pipe: only the last column gives way when there is no room."""
     made = Table(box=None, pad_edge=False, header_style="dim")
-    for place, name in enumerate(columns):
-        last = place == len(columns) - 1
-        made.add_column(name, justify="right" if name in right else "left", no_wrap=not last, overflow="fold")
+    for name in columns:
+        justify = "right" if name in right else "left"
+        made.add_column(name, justify=justify, no_wrap=name != columns[-1], overflow="fold")
     return made
+
+
+def one_row(text: str) -> Text:
+    """A cell of the last column that is cut to fit instead of wrapped."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def missions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
@@ -32,7 +37,7 @@ def missions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             moment(row["created_at"]),
             f"{usage.tokens_in + usage.tokens_out:,}" if row["result"] else "",
             str(usage.cost) if row["result"] else "",
-            Text(line(row["goal"], 100)),
+            one_row(line(row["goal"], 160)),
         )
     return made
 
@@ -47,7 +52,7 @@ def reviews_table(items: Iterable[ReviewItem]) -> Table:
             str(item.point),
             f"{item.confidence:.2f}",
             "afterwards" if item.payload.get("blocking") is False else Text("waiting", style="magenta"),
-            Text(line(item.question, 120)),
+            one_row(line(item.question, 160)),
         )
     return made
 
@@ -56,8 +61,6 @@ def audit_table(events: Iterable[Mapping[str, Any]], *, missions: bool = True) -
     """Events of the audit log, oldest first, a line each; ``missions``: whether to say whose they are."""
     names = ("seq", "at", *(("mission",) if missions else ()), "event", "by", "hash", "data")
     made = table(*names, right=("seq",))
-    made.columns[-1].no_wrap = True
-    made.columns[-1].overflow = "ellipsis"
     for event in events:
         made.add_row(
             str(event["seq"]),
@@ -66,7 +69,7 @@ def audit_table(events: Iterable[Mapping[str, Any]], *, missions: bool = True) -
             Text(line(event["kind"], 40)),
             Text(line(event["actor"], 40)),
             Text(str(event["hash"])[:8], style="dim"),
-            Text(line(" ".join(_pairs(event["data"])), 200)),
+            one_row(line(" ".join(_pairs(event["data"])), 200)),
         )
     return made
 
@@ -87,8 +90,6 @@ def checkpoints_table(checkpoints: Iterable[Any]) -> Table:
     """Checkpoints as ``chimera history`` lists them."""
     made = table("checkpoint", "saved", "step", "of", "next", right=("step",))
     for item in checkpoints:
-        place = "mission" if not item.place else f"team {item.place.split('|')[0].split(':')[0]}"
-        made.add_row(
-            item.id, moment(item.at), str(item.step), Text(line(place, 60)), Text(", ".join(item.next) or "the end")
-        )
+        place = "/".join(part.partition(":")[0] for part in item.place.split("|")) or "mission"
+        made.add_row(item.id, moment(item.at), str(item.step), Text(line(place, 60)), Text(", ".join(item.next)))
     return made
