@@ -12,7 +12,7 @@ from langgraph.graph.message import add_messages
 Plain = dict[str, Any]
 
 
-def keep_newest(before: dict[str, Plain], after: dict[str, Plain]) -> dict[str, Plain]:
+def keep_newest(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Merge by key, later writes win: parallel agents write different tasks, a retry replaces its own."""
     return {**before, **after}
 
@@ -43,12 +43,17 @@ class MissionState(ReviewState):
     finished: NotRequired[dict[str, Plain]]
     teams: NotRequired[list[Plain]]
     reports: NotRequired[Annotated[list[Plain], operator.add]]
+    made_from: NotRequired[str]
     refusal: NotRequired[Plain | None]
     result: NotRequired[Plain]
 
 
 class TeamState(ReviewState):
-    """A team's channels. ``outcomes`` and ``verdicts`` are by task id, of the current plan."""
+    """A team's channels. ``outcomes`` and ``verdicts`` are by task id, of the current plan.
+
+    ``asking`` holds, by task id, the question of an agent that waits for a human, or None once it goes on. ``finished``
+    holds approved results with their verdicts by fingerprint, whatever plan they come from.
+    """
 
     mission_id: str
     mission: Plain
@@ -58,9 +63,11 @@ class TeamState(ReviewState):
     context_version: str
     plan: Plain
     plan_round: int
+    replans: NotRequired[int]
     wave: list[str]
     attempts: dict[str, int]
     outcomes: Annotated[dict[str, Plain], keep_newest]
+    asking: NotRequired[Annotated[dict[str, Plain | None], keep_newest]]
     verdicts: dict[str, Plain]
     states: NotRequired[dict[str, str]]
     finished: NotRequired[dict[str, Plain]]
@@ -89,6 +96,7 @@ class AgentState(ReviewState):
     task: Plain
     earlier: NotRequired[list[Plain]]
     feedback: NotRequired[list[str]]
+    asked: NotRequired[Plain]
     messages: Annotated[list[AnyMessage], add_messages]
     turns: NotRequired[int]
     calls: NotRequired[list[Plain]]

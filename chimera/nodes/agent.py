@@ -1,5 +1,6 @@
 """The agent step of a team: hands one task to the fleet and waits for what comes back."""
 
+import json
 from typing import Any
 
 from langgraph.errors import GraphBubbleUp
@@ -8,6 +9,7 @@ from langgraph.types import interrupt
 
 from chimera.core.contracts import TaskResult
 from chimera.core.errors import ChimeraError, StoreError
+from chimera.core.ids import digest
 from chimera.core.state import AgentState, Plain
 from chimera.fleet.dispatch import AgentOutcome, AgentRun
 from chimera.nodes.context import Context
@@ -17,32 +19,43 @@ STEPS_PER_TURN = 8
 
 
 async def agent(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Run the task's agent. Its failure is a result like any other: it never takes its siblings with it."""
+    """Run the task's agent. Its failure is a result like any other: it never takes its siblings with it.
+
+    An agent that has a question ends this step with it; a later step of its own asks it and goes on with the answer.
+    One question a step: so an answer can never count for another question, whoever sends it and however often.
+    """
     task_id = str(state["task"]["id"])
+    asked = state.get("asked")
+    answers = {asked["interrupt"]: interrupt(asked["item"])} if asked else None
     try:
-        result = await _run(state, runtime.context)
+        outcome = await _run(state, runtime.context, answers)
     except (GraphBubbleUp, StoreError):
         raise  # a question on its way to a human, or a database that cannot even record a failure
     except Exception as error:  # noqa: BLE001 - whatever broke, it is this task that failed
-        result = _failed(state, error)
-    return {"outcomes": {task_id: result}}
+        outcome = AgentOutcome(result=_failed(state, error), questions={})
+    if outcome.questions:
+        found, item = next(iter(outcome.questions.items()))
+        return {"asking": {task_id: {"interrupt": found, "item": item}}}
+    return {"outcomes": {task_id: outcome.result}, "asking": {task_id: None}}
 
 
-async def _run(state: AgentState, context: Context) -> Plain:
-    place = f"{state['mission_id']}/{state['team']}/{state['plan_round']}/{state['task']['id']}/{state['attempt']}"
+async def _run(state: AgentState, context: Context, answers: dict[str, Any] | None) -> AgentOutcome:
     run = AgentRun(
-        thread_id=place, state={**state}, recursion_limit=context.settings.max_steps * STEPS_PER_TURN + STEPS_PER_TURN
+        thread_id=_thread(state),
+        state={key: value for key, value in state.items() if key != "asked"},
+        recursion_limit=context.settings.max_steps * STEPS_PER_TURN + STEPS_PER_TURN,
     )
-    outcome: AgentOutcome = await context.dispatch.run(run, context)
-    while outcome.questions:
-        asked, item = next(iter(outcome.questions.items()))
-        answer = interrupt(item)
-        # This step runs again from its top for every answer, and is given the earlier ones again, in order.
-        if isinstance(answer, dict) and answer.get("item_id", item["id"]) == item["id"]:
-            outcome = await context.dispatch.run(run, context, {asked: answer})
-    if outcome.result is None:
+    outcome: AgentOutcome = await context.dispatch.run(run, context, answers)
+    if outcome.result is None and not outcome.questions:
         raise ChimeraError("the agent ended without a result")
-    return outcome.result
+    return outcome
+
+
+def _thread(state: AgentState) -> str:
+    """Where the attempt is kept. A replay may plan other work in the same place: that is another attempt."""
+    work = [state["task"], state.get("earlier", []), state.get("feedback", []), state["context_version"]]
+    place = f"{state['mission_id']}/{state['team']}/{state['plan_round']}/{state['task']['id']}/{state['attempt']}"
+    return f"{place}/{digest(json.dumps(work, sort_keys=True))[:16]}"
 
 
 def _failed(state: AgentState, error: Exception) -> Plain:

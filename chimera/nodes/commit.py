@@ -5,12 +5,13 @@ from typing import Any, Literal
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from chimera.core.contracts import Plan, ReviewItem, ReviewPoint, TaskResult, Verdict
-from chimera.core.ids import derived_id
+from chimera.core.contracts import Plan, TaskResult, Verdict
 from chimera.core.state import Plain, TeamState
 from chimera.nodes.context import Context
-from chimera.nodes.dispatch import ready_tasks
+from chimera.nodes.dispatch import asking_tasks, ready_tasks
+from chimera.nodes.judge import came_back
 from chimera.nodes.planner import task_fingerprint
+from chimera.nodes.questions import about_giving_up, about_result, failures
 
 Next = Literal["dispatch", "planner", "review", "report"]
 
@@ -22,64 +23,78 @@ async def commit(state: TeamState, runtime: Runtime[Context]) -> Command[Next]:
     """
     context = runtime.context
     states, feedback = dict(state.get("states", {})), dict(state.get("feedback", {}))
-    finished, questions = dict(state.get("finished", {})), list[Plain]()
-    void = False
-    for task_id in state["wave"]:
+    finished, questions = dict(state.get("finished", {})), list(state.get("questions", []))
+    void: list[str] = []
+    for task_id in came_back(state):
         result = TaskResult.model_validate(state["outcomes"][task_id])
         verdict = Verdict.model_validate(state["verdicts"][task_id])
         target = {"approve": "done", "retry": "failed", "escalate": "waiting"}[verdict.outcome]
         current = await context.missions.commit_task(
             state["mission_id"], state["team"]["name"], state["plan_round"], target, result, verdict
         )
-        void = void or not current
         if not current:
-            continue
-        if verdict.outcome == "approve":
+            void.append(task_id)
+        elif verdict.outcome == "approve":
             states[task_id] = "done"
-            finished[_fingerprint(state, task_id)] = result.plain()
-            await _ask_afterwards(state, task_id, verdict, context)
+            finished |= finished_task(state, result, verdict)
+            await _ask_afterwards(state, result, verdict, context)
         elif verdict.outcome == "escalate":
-            questions.append(_about_result(state, result, verdict).plain())
+            states[task_id] = "waiting"
+            item = about_result(state, result, verdict, blocking=True)
+            await context.reviews.open(item)  # it can be answered while the work that does not need it goes on
+            questions.append(item.plain())
         else:
             feedback[task_id] = verdict.reasons
             if _worn_out(state, task_id, result, context):
                 states[task_id] = "failed"
     update: dict[str, Any] = {"states": states, "feedback": feedback, "finished": finished, "questions": questions}
     if void:
-        await context.record(
-            state["mission_id"], state["mission"], "void", "commit", team=state["team"]["name"], tasks=state["wave"]
-        )
-        return Command(update={**update, "questions": [], "feedback": {}, "refused_tools": []}, goto="planner")
+        return await plan_anew(state, update, void, context)
     return after_settling({**state, **update}, update, context)  # pyright: ignore[reportArgumentType]
 
 
+async def plan_anew(state: TeamState, update: dict[str, Any], void: list[str], context: Context) -> Command[Next]:
+    """Results are void: plan for the mission as it is asked now, as if for the first time."""
+    await context.record(
+        state["mission_id"], state["mission"], "void", "commit", team=state["team"]["name"], tasks=void
+    )
+    forgotten: dict[str, Any] = {"questions": [], "feedback": {}, "refused_tools": [], "replans": 0}
+    return Command(update={**update, **forgotten}, goto="planner")
+
+
 def after_settling(state: TeamState, update: dict[str, Any], context: Context) -> Command[Next]:
-    """What comes next once results are settled: a question, more work, a new plan, or the report."""
+    """What comes next once results are settled: more work, a question, a new plan, or the report.
+
+    Work before questions: a human holds up only what depends on the answer.
+    """
     questions: list[Plain] = state.get("questions", [])
+    if ready_tasks(state) or asking_tasks(state):
+        return Command(update=update, goto="dispatch")
     if questions:
         return Command(update={**update, "review_item": questions[0], "review_decision": None}, goto="review")
-    if ready_tasks(state):
-        return Command(update=update, goto="dispatch")
-    failed = [task_id for task_id, what in state.get("states", {}).items() if what == "failed"]
-    if failed and state["plan_round"] <= context.settings.max_replans:
-        return Command(update={**update, "refused_tools": _tools_of(state, failed)}, goto="planner")
+    failed, reasons = failures(state)
+    if failed and state.get("replans", 0) < context.settings.max_replans:
+        again = {"refused_tools": _tools_of(state, failed), "replans": state.get("replans", 0) + 1}
+        return Command(update={**update, **again}, goto="planner")
     if failed and not state.get("problem"):
-        item = _about_giving_up(state, failed).plain()
+        item = about_giving_up(state, failed, reasons).plain()
         return Command(
             update={**update, "questions": [item], "review_item": item, "review_decision": None}, goto="review"
         )
     return Command(update=update, goto="report")
 
 
+def finished_task(state: TeamState, result: TaskResult, verdict: Verdict) -> dict[str, Plain]:
+    """An approved result with its verdict, under the fingerprint of what it depends on."""
+    plan = Plan.model_validate(state["plan"])
+    task = next(item for item in plan.tasks if item.id == result.task_id)
+    known = {"result": result.plain(), "verdict": verdict.plain()}
+    return {task_fingerprint(task, plan, state["context_version"]): known}
+
+
 def _worn_out(state: TeamState, task_id: str, result: TaskResult, context: Context) -> bool:
     final = result.status == "failed" and not (result.error or {}).get("retryable", True)
     return final or state["attempts"][task_id] >= context.settings.max_attempts
-
-
-def _fingerprint(state: TeamState, task_id: str) -> str:
-    plan = Plan.model_validate(state["plan"])
-    task = next(item for item in plan.tasks if item.id == task_id)
-    return task_fingerprint(task, plan, state["context_version"])
 
 
 def _tools_of(state: TeamState, failed: list[str]) -> list[str]:
@@ -91,39 +106,7 @@ def _tools_of(state: TeamState, failed: list[str]) -> list[str]:
     return sorted({*state.get("refused_tools", []), *(tool for item in broken for tool in item["tools"])})
 
 
-async def _ask_afterwards(state: TeamState, task_id: str, verdict: Verdict, context: Context) -> None:
+async def _ask_afterwards(state: TeamState, result: TaskResult, verdict: Verdict, context: Context) -> None:
     """Between auto_review and auto_approve the work goes on, and a human looks at it later."""
     if verdict.confidence < context.settings.auto_approve:
-        result = TaskResult.model_validate(state["outcomes"][task_id])
-        item = _about_result(state, result, verdict)
-        await context.reviews.open(item.model_copy(update={"payload": {**item.payload, "blocking": False}}))
-
-
-def _about_result(state: TeamState, result: TaskResult, verdict: Verdict) -> ReviewItem:
-    title = next(item["title"] for item in state["plan"]["tasks"] if item["id"] == result.task_id)
-    return ReviewItem(
-        id=derived_id("result-review", *_place(state), result.task_id, state["attempts"][result.task_id]),
-        mission_id=state["mission_id"],
-        point=ReviewPoint.CONTENT if result.artifacts else ReviewPoint.QUALITY,
-        question=f"Is this result of {title!r} good enough?"[:2_000],
-        payload={"kind": "result", "task": result.task_id, "answer": result.answer[:20_000], "blocking": True},
-        confidence=verdict.confidence,
-        reasons=verdict.reasons,
-    )
-
-
-def _about_giving_up(state: TeamState, failed: list[str]) -> ReviewItem:
-    reasons = [f"{task_id}: {reason}" for task_id in failed for reason in state.get("feedback", {}).get(task_id, [])]
-    return ReviewItem(
-        id=derived_id("give-up", *_place(state)),
-        mission_id=state["mission_id"],
-        point=ReviewPoint.QUALITY,
-        question=f"{len(failed)} tasks failed after every retry and a new plan. Go on with what there is?",
-        payload={"kind": "give_up", "failed": failed, "blocking": True},
-        confidence=0.0,
-        reasons=reasons,
-    )
-
-
-def _place(state: TeamState) -> tuple[str, str, int]:
-    return state["mission_id"], state["team"]["name"], state["plan_round"]
+        await context.reviews.open(about_result(state, result, verdict, blocking=False))

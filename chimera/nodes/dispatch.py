@@ -11,30 +11,38 @@ from chimera.nodes.context import Context
 
 
 def ready_tasks(state: TeamState) -> list[str]:
-    """The ids of the tasks that can start: not settled, and all they need is done."""
-    states = state.get("states", {})
+    """The ids of the tasks that can start: not settled, waiting for no human, and all they need is done."""
+    states = {**state.get("states", {}), **dict.fromkeys(asking_tasks(state), "waiting")}
     plan = Plan.model_validate(state["plan"])
     return [
         task.id
         for task in plan.tasks
-        if states.get(task.id) not in ("done", "failed") and all(states.get(need) == "done" for need in task.depends_on)
+        if states.get(task.id) not in ("done", "failed", "waiting") and all(states.get(need) == "done" for need in task.depends_on)
     ]
 
 
+def asking_tasks(state: TeamState) -> dict[str, Plain]:
+    """The questions of agents that wait for a human, by task id."""
+    return {task_id: question for task_id, question in state.get("asking", {}).items() if question}
+
+
 async def dispatch(state: TeamState, runtime: Runtime[Context]) -> Command[str]:
-    """Start the next wave."""
+    """Start the next wave; when nothing can start, put the questions of the agents that wait to their humans."""
     context, team = runtime.context, state["team"]["name"]
     wave = ready_tasks(state)[: context.settings.max_parallel]
+    asking = {} if wave else asking_tasks(state)
     attempts = dict(state.get("attempts", {}))
     sends: list[Send] = []
     for task in Plan.model_validate(state["plan"]).tasks:
-        if task.id in wave:
+        if task.id in asking:
+            sends.append(Send("agent", {**_brief(state, task.plain(), attempts[task.id]), "asked": asking[task.id]}))
+        elif task.id in wave:
             attempts[task.id] = attempts.get(task.id, 0) + 1
             await context.missions.start_task(
                 state["mission_id"], team, state["plan_round"], task.id, attempts[task.id]
             )
             sends.append(Send("agent", _brief(state, task.plain(), attempts[task.id])))
-    return Command(update={"wave": wave, "attempts": attempts}, goto=sends)
+    return Command(update={"wave": [*wave, *asking], "attempts": attempts}, goto=sends)
 
 
 def _brief(state: TeamState, task: Plain, attempt: int) -> dict[str, Any]:

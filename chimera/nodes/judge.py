@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 from pydantic import Field
 
 from chimera.core.contracts import Check, Confidence, Contract, Evidence, Task, TaskResult, Verdict
-from chimera.core.errors import ArtifactNotFound, BudgetExceeded, ModelError
+from chimera.core.errors import ArtifactNotFound, ChimeraError, StoreError
 from chimera.core.state import Plain, TeamState
 from chimera.core.tasks import together
 from chimera.nodes.context import Context
+from chimera.nodes.dispatch import asking_tasks
 from chimera.nodes.grounding import check
 from chimera.nodes.prompts import prompt
 
@@ -99,8 +101,15 @@ def verdict_of(checks: list[Check], confidence: float, least: float, enough: flo
 
 async def judge(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Judge every result of the wave, at the same time."""
-    found = await together(_judge_one(state, task_id, runtime.context) for task_id in state["wave"])
-    return {"verdicts": {task_id: verdict.plain() for task_id, verdict in zip(state["wave"], found, strict=True)}}
+    wave = came_back(state)
+    found = await together(_judge_one(state, task_id, runtime.context) for task_id in wave)
+    judged = {task_id: verdict.plain() for task_id, verdict in zip(wave, found, strict=True)}
+    return {"verdicts": {**state.get("verdicts", {}), **judged}}
+
+
+def came_back(state: TeamState) -> list[str]:
+    """The tasks of the wave that have a result; the others wait for a human."""
+    return [task_id for task_id in state["wave"] if task_id not in asking_tasks(state)]
 
 
 async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdict:
@@ -116,10 +125,7 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
         evidence=[item for found in [result, *earlier] for item in found.evidence],
         facts=[fact for found in [result, *earlier] for fact in found.observations],
     )
-    try:
-        verdict = await context.judge.judge(request, context)
-    except (ModelError, BudgetExceeded) as error:  # nobody judged it, so nobody approved it
-        verdict = Verdict(outcome="escalate", confidence=0.0, reasons=[f"not judged: {error}"])
+    verdict = await _verdict(request, context)
     await context.record(
         state["mission_id"],
         state["mission"],
@@ -132,6 +138,19 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
         reasons=verdict.reasons,
     )
     return verdict
+
+
+async def _verdict(request: JudgeRequest, context: Context) -> Verdict:
+    error = request.result.error or {}
+    if error.get("outcome") == "unknown":  # to try again could do it twice: that is for a human to decide
+        return Verdict(outcome="escalate", confidence=0.0, reasons=[f"{error['code']} {error['message']}"])
+    try:
+        return await context.judge.judge(request, context)
+    except (GraphBubbleUp, StoreError):
+        raise
+    except Exception as failure:  # noqa: BLE001 - nobody judged it, so nobody approved it
+        why = failure if isinstance(failure, ChimeraError) else type(failure).__name__
+        return Verdict(outcome="escalate", confidence=0.0, reasons=[f"not judged: {why}"])
 
 
 def _ancestors(state: TeamState, task_id: str) -> list[str]:

@@ -5,16 +5,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.runtime import Runtime
 
-from chimera.core.contracts import Mission, Plan, ReviewItem, ReviewPoint, Task
-from chimera.core.errors import BudgetExceeded, MissionError, ModelAnswerInvalid, PlanInvalid
-from chimera.core.ids import derived_id, digest
+from chimera.core.contracts import Mission, Plan, Task, TaskResult, Verdict
+from chimera.core.errors import (
+    BudgetExceeded,
+    ChimeraError,
+    MissionError,
+    ModelAnswerInvalid,
+    ModelError,
+    PlanInvalid,
+)
+from chimera.core.ids import digest
 from chimera.core.lexical import Bm25
 from chimera.core.state import Plain, TeamState
 from chimera.nodes.context import Context
 from chimera.nodes.dispatch import ready_tasks
 from chimera.nodes.prompts import prompt
+from chimera.nodes.questions import about_giving_up, about_plan, failures
 from chimera.tools.capability import Capability
 
 TOOLS_SHOWN = 24
@@ -82,7 +91,11 @@ class Planner:
 
 
 async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Plan for the mission as it is asked now, and record the plan. A plan that cannot be made ends the team."""
+    """Plan for the mission as it is asked now, and record the plan.
+
+    Without a plan the team ends; or, where it had one that failed in parts, with what that gave. When no model answers,
+    the team stops here until the mission is resumed, and the other teams go on.
+    """
     context, team = runtime.context, state["team"]
     mission = await context.missions.context(state["mission_id"])
     plan_round = state.get("plan_round", 0) + 1
@@ -103,10 +116,14 @@ async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]
         "problem": None,
     }
     try:
-        plan = await context.planner.plan(request, context)
-        await _refuse_unaffordable(plan, request, context)
+        plan = await _planned(request, context)
     except MissionError as error:
-        return {**fresh, "plan": Plan().plain(), "problem": error.as_dict()}
+        return _unplanned(state, fresh, error)
+    except ModelError as error:
+        await context.record(
+            state["mission_id"], mission, "team.stopped", f"planner:{team['name']}", team=team["name"], **error.as_dict()
+        )
+        raise GraphInterrupt from error  # not raised as it is: that would take the other teams with it
     await context.missions.plan_tasks(state["mission_id"], team["name"], plan_round, plan, mission.context_version)
     await context.record(
         state["mission_id"],
@@ -122,16 +139,47 @@ async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]
         ],
     )
     kept = _reusable(plan, mission, state.get("finished", {}))
+    for result, verdict in kept.values():
+        await context.missions.commit_task(state["mission_id"], team["name"], plan_round, "done", result, verdict)
+    asks = _must_be_seen(state, plan, context)
     return {
         **fresh,
         "plan": plan.plain(),
         "attempts": {},
         "states": dict.fromkeys(kept, "done"),
-        "outcomes": kept,
-        "verdicts": {},
-        "review_item": _question(state, plan, plan_round, context),
+        "outcomes": {task_id: result.plain() for task_id, (result, _) in kept.items()},
+        "verdicts": {task_id: verdict.plain() for task_id, (_, verdict) in kept.items()},
+        "asking": dict.fromkeys(state.get("asking", {})),
+        "feedback": {},
+        "review_item": about_plan(state, plan, plan_round).plain() if asks else None,
         "review_decision": None,
     }
+
+
+async def _planned(request: PlanRequest, context: Context) -> Plan:
+    """A plan that the budget allows.
+
+    Raises:
+        MissionError: there is none. ModelError: no model answered.
+    """
+    try:
+        plan = await context.planner.plan(request, context)
+    except (ChimeraError, GraphBubbleUp):
+        raise
+    except Exception as error:
+        raise PlanInvalid(f"the planner broke: {type(error).__name__}") from error
+    await _refuse_unaffordable(plan, request, context)
+    return plan
+
+
+def _unplanned(state: TeamState, fresh: dict[str, Any], error: MissionError) -> dict[str, Any]:
+    failed, reasons = failures(state)
+    if not failed or fresh["context_version"] != state["context_version"]:
+        return {**fresh, "plan": Plan().plain(), "states": {}, "problem": error.as_dict()}
+    if isinstance(error, BudgetExceeded):
+        return {"problem": {**error.as_dict(), "accepted": True}}
+    item = about_giving_up(state, failed, [*reasons, f"{error.code} {error.message}"]).plain()
+    return {"questions": [item], "review_item": item, "review_decision": None}
 
 
 def shown_tools(tools: list[Capability], goal: str) -> list[Capability]:
@@ -149,13 +197,14 @@ def task_fingerprint(task: Task, plan: Plan, context_version: str) -> str:
     return digest(json.dumps([task.instruction, task.tools, task.arguments, before, context_version], sort_keys=True))
 
 
-def _reusable(plan: Plan, mission: Mission, finished: dict[str, Plain]) -> dict[str, Plain]:
-    """The results of earlier rounds that a new plan asks for again, word for word."""
-    kept: dict[str, Plain] = {}
+def _reusable(plan: Plan, mission: Mission, finished: dict[str, Plain]) -> dict[str, tuple[TaskResult, Verdict]]:
+    """The results of earlier rounds that a new plan asks for again, word for word, by task id."""
+    kept: dict[str, tuple[TaskResult, Verdict]] = {}
     for task in plan.tasks:
         known = finished.get(task_fingerprint(task, plan, mission.context_version))
         if known:
-            kept[task.id] = {**known, "task_id": task.id}
+            result = TaskResult.model_validate({**known["result"], "task_id": task.id})
+            kept[task.id] = result, Verdict.model_validate(known["verdict"])
     return kept
 
 
@@ -170,19 +219,9 @@ async def _refuse_unaffordable(plan: Plan, request: PlanRequest, context: Contex
         raise BudgetExceeded(f"the plan needs about {wanted} tokens, {max(left, 0)} are left")
 
 
-def _question(state: TeamState, plan: Plan, plan_round: int, context: Context) -> Plain | None:
-    unsure = bool(plan.tasks) and plan.confidence < context.settings.require_approval
-    if state.get("dry_run") or not plan.tasks or not (state.get("approve_plan") or unsure):
-        return None
-    return ReviewItem(
-        id=derived_id("plan-review", state["mission_id"], state["team"]["name"], plan_round),
-        mission_id=state["mission_id"],
-        point=ReviewPoint.QUALITY,
-        question=f"Is this plan of {len(plan.tasks)} tasks right?",
-        payload={"kind": "plan", "plan": plan.plain()},
-        confidence=plan.confidence,
-        reasons=[plan.rationale] if plan.rationale else [],
-    ).plain()
+def _must_be_seen(state: TeamState, plan: Plan, context: Context) -> bool:
+    unsure = plan.confidence < context.settings.require_approval
+    return bool(plan.tasks) and not state.get("dry_run") and (bool(state.get("approve_plan")) or unsure)
 
 
 def after_planner(state: TeamState) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from chimera.core.contracts import Plan, TaskResult
 from chimera.core.state import Plain, TeamState
+from chimera.nodes.questions import failures
 
 
 async def report(state: TeamState) -> dict[str, Any]:
@@ -32,6 +33,8 @@ async def report(state: TeamState) -> dict[str, Any]:
         "unmet": missing,
         "reasons": _reasons(state, problem),
         "refused": bool(problem) and not (problem or {}).get("accepted"),
+        "context_version": state.get("context_version", ""),
+        "plan_round": state["plan_round"],
         "confidence": min(confidence, default=plan.confidence if state.get("dry_run") else 0.0),
         "provider": ", ".join(sorted({result.provider for result in results.values() if result.provider})),
     }
@@ -39,6 +42,5 @@ async def report(state: TeamState) -> dict[str, Any]:
 
 
 def _reasons(state: TeamState, problem: Plain | None) -> list[str]:
-    failed = [task_id for task_id, what in state.get("states", {}).items() if what == "failed"]
-    reasons = [f"{task_id}: {reason}" for task_id in failed for reason in state.get("feedback", {}).get(task_id, [])]
+    _, reasons = failures(state)
     return [*([f"{problem['code']} {problem['message']}"] if problem else []), *reasons]

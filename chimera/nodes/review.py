@@ -10,8 +10,10 @@ from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from chimera.core.contracts import MissionStatus, ReviewDecision, ReviewItem
+from chimera.core.errors import ConflictError
 from chimera.core.state import ReviewState
 from chimera.nodes.context import Context
+from chimera.review.answers import why_unusable
 
 
 async def open_question(state: ReviewState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -19,10 +21,10 @@ async def open_question(state: ReviewState, runtime: Runtime[Context]) -> dict[s
     item, context = _item(state), runtime.context
     await context.reviews.open(item)
     await context.missions.set_status(item.mission_id, MissionStatus.WAITING)
-    tenant = (await context.missions.context(item.mission_id)).tenant
+    mission = await context.missions.context(item.mission_id)
     await context.record(
         item.mission_id,
-        {"tenant": tenant},
+        mission,
         "review.asked",
         "review",
         item=item.id,
@@ -43,19 +45,29 @@ async def ask_human(state: ReviewState) -> dict[str, Any]:
             decision = ReviewDecision.model_validate(given)
         except (AttributeError, ValidationError):
             continue
-        if decision.action != "edit" or decision.payload is not None:
+        if answer.get("item_id", item.id) == item.id and why_unusable(item, decision) is None:
             return {"review_decision": decision.plain()}
 
 
 async def record_answer(state: ReviewState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Close the question on the queue and put the answer on the record."""
     item, context = _item(state), runtime.context
-    decision = await context.reviews.decide(item.id, ReviewDecision.model_validate(state.get("review_decision")))
+    decision = ReviewDecision.model_validate(state.get("review_decision"))
+    try:
+        decision = await context.reviews.decide(item.id, decision)
+    except ConflictError:  # somebody else was first, and the first answer counts
+        decision = await context.reviews.decision(item.id) or decision
     await context.missions.set_status(item.mission_id, MissionStatus.RUNNING)
-    tenant = (await context.missions.context(item.mission_id)).tenant
+    await record_decision(context, item, decision)
+    return {"review_decision": decision.plain()}
+
+
+async def record_decision(context: Context, item: ReviewItem, decision: ReviewDecision) -> None:
+    """Put an answer on the record."""
+    mission = await context.missions.context(item.mission_id)
     await context.record(
         item.mission_id,
-        {"tenant": tenant},
+        mission,
         "review.answered",
         decision.reviewer,
         item=item.id,
@@ -64,7 +76,6 @@ async def record_answer(state: ReviewState, runtime: Runtime[Context]) -> dict[s
         reviewer=decision.reviewer,
         reason=decision.reason,
     )
-    return {"review_decision": decision.plain()}
 
 
 def _item(state: ReviewState) -> ReviewItem:

@@ -4,13 +4,11 @@ from typing import Any
 
 from langgraph.runtime import Runtime
 from langgraph.types import Command
-from pydantic import ValidationError
 
 from chimera.core.contracts import Check, Plan, ReviewDecision, TaskResult, Verdict
 from chimera.core.state import Plain, TeamState
-from chimera.nodes.commit import Next, after_settling
+from chimera.nodes.commit import Next, after_settling, finished_task, plan_anew
 from chimera.nodes.context import Context
-from chimera.nodes.planner import task_fingerprint
 
 
 async def settle(state: TeamState, runtime: Runtime[Context]) -> Command[Next]:
@@ -20,37 +18,44 @@ async def settle(state: TeamState, runtime: Runtime[Context]) -> Command[Next]:
     kind = item["payload"]["kind"]
     settled = {"review_item": None, "review_decision": None}
     if kind == "plan":
-        update = {**_settle_plan(state, decision), **settled}
+        update = {**await _settle_plan(state, decision, context), **settled}
         return Command(update=update, goto="report" if update.get("problem") else "dispatch")
     if kind == "give_up":
-        reasons = [f"{decision.action} by {decision.reviewer}: {decision.reason}".rstrip(": ")]
-        problem = {"code": "CH700", "message": "; ".join(reasons), "accepted": decision.action != "reject"}
+        problem = {"code": "CH700", "message": _said(decision), "accepted": decision.action != "reject"}
         return Command(update={**settled, "questions": [], "problem": problem}, goto="report")
-    update = {**await _settle_result(state, item, decision, context), **settled}
-    return after_settling({**state, **update}, update, context)  # pyright: ignore[reportArgumentType]
+    update, current = await _settle_result(state, item, decision, context)
+    if not current:
+        return await plan_anew(state, {**update, **settled}, [item["payload"]["task"]], context)
+    return after_settling({**state, **update}, {**update, **settled}, context)  # pyright: ignore[reportArgumentType]
 
 
-def _settle_plan(state: TeamState, decision: ReviewDecision) -> dict[str, Any]:
-    refused = f"the plan was rejected by {decision.reviewer}: {decision.reason}".rstrip(": ")
+def _said(decision: ReviewDecision) -> str:
+    return f"{decision.action} by {decision.reviewer}: {decision.reason}".rstrip(": ")
+
+
+async def _settle_plan(state: TeamState, decision: ReviewDecision, context: Context) -> dict[str, Any]:
     if decision.action == "reject":
+        refused = f"the plan was rejected by {decision.reviewer}: {decision.reason}".rstrip(": ")
         return {"problem": {"code": "CH700", "message": refused}}
-    if decision.payload is not None:
-        try:
-            plan = Plan.model_validate(decision.payload.get("plan", decision.payload))
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            return {"problem": {"code": "CH704", "message": f"the edited plan is invalid: {first['msg']}"}}
-        return {"plan": plan.plain()}
-    return {}
+    if decision.payload is None:
+        return {}
+    plan = Plan.model_validate(decision.payload.get("plan", decision.payload))
+    await context.missions.plan_tasks(
+        state["mission_id"], state["team"]["name"], state["plan_round"], plan, state["context_version"]
+    )
+    return {"plan": plan.plain()}
 
 
-async def _settle_result(state: TeamState, item: Plain, decision: ReviewDecision, context: Context) -> dict[str, Any]:
+async def _settle_result(
+    state: TeamState, item: Plain, decision: ReviewDecision, context: Context
+) -> tuple[dict[str, Any], bool]:
+    """What the answer changes, and whether the mission still asks what the result was made from."""
     task_id = item["payload"]["task"]
     result = TaskResult.model_validate(state["outcomes"][task_id])
-    if decision.payload is not None:
-        result = result.model_copy(update={"answer": str(decision.payload.get("answer", result.answer))})
-    approved = decision.action != "reject"
-    why = f"{decision.action} by {decision.reviewer}: {decision.reason}".rstrip(": ")
+    approved, why = decision.action != "reject", _said(decision)
+    if approved:  # also of a failure: a human looked, and it is done
+        edited = {"answer": decision.payload["answer"]} if decision.payload is not None else {}
+        result = result.model_copy(update={"status": "done", "error": None, **edited})
     verdict = Verdict(
         outcome="approve" if approved else "retry",
         confidence=1.0 if approved else 0.0,
@@ -68,13 +73,11 @@ async def _settle_result(state: TeamState, item: Plain, decision: ReviewDecision
     states, finished, feedback = (dict(state.get(key, {})) for key in ("states", "finished", "feedback"))
     if approved and current:
         states[task_id] = "done"
-        plan = Plan.model_validate(state["plan"])
-        task = next(found for found in plan.tasks if found.id == task_id)
-        finished[task_fingerprint(task, plan, state["context_version"])] = result.plain()
+        finished |= finished_task(state, result, verdict)
     else:
         feedback[task_id] = [why]
         states[task_id] = "failed" if state["attempts"][task_id] >= context.settings.max_attempts else "planned"
-    return {
+    update = {
         "states": states,
         "finished": finished,
         "feedback": feedback,
@@ -82,3 +85,4 @@ async def _settle_result(state: TeamState, item: Plain, decision: ReviewDecision
         "verdicts": {**state.get("verdicts", {}), task_id: verdict.plain()},
         "questions": state.get("questions", [])[1:],
     }
+    return update, current

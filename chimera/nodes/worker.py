@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 from langgraph.runtime import Runtime
 
 from chimera.core.contracts import Artifact, Evidence, Task, TaskResult
@@ -80,10 +80,9 @@ async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]
     last = messages[-1]
     calls: list[Plain] = []
     if isinstance(last, AIMessage):
-        calls = [
-            {"id": call["id"] or f"call-{turns}-{place}", "name": call["name"], "args": call["args"]}
-            for place, call in enumerate(last.tool_calls)
-        ]
+        last = _with_own_ids(last, state, turns)
+        messages = [*messages[:-1], last]
+        calls = [{"id": call["id"], "name": call["name"], "args": call["args"]} for call in last.tool_calls]
         if last.invalid_tool_calls and not calls:
             messages = [*messages, HumanMessage("The arguments of your tool call are not valid JSON. Call again.")]
     provider = context.models.names("worker")[0]
@@ -116,6 +115,17 @@ async def conclude(state: AgentState, runtime: Runtime[Context]) -> dict[str, An
         tool_calls=len(observations),
     )
     return {"result": result.plain()}
+
+
+def _with_own_ids(message: AIMessage, state: AgentState, turns: int) -> AIMessage:
+    """The message with an id of its own for each call: some models leave it out, or count from 0 in every turn."""
+    used = {part.tool_call_id for part in state.get("messages", []) if isinstance(part, ToolMessage)}
+    calls: list[ToolCall] = []
+    for place, call in enumerate(message.tool_calls):
+        known = call["id"] and call["id"] not in used
+        calls.append(call if known else {**call, "id": f"call-{turns}-{place}"})
+        used.add(str(calls[-1]["id"]))
+    return message.model_copy(update={"tool_calls": calls})
 
 
 def _alias(name: str) -> str:
