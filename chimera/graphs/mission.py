@@ -1,4 +1,4 @@
-"""A mission: intake (guard) -> orchestrator -> teams -> finish -> guard_output."""
+"""A mission: intake (guard) -> orchestrator -> teams -> regroup -> finish -> guard_output."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from chimera.guards.edges import compile_guarded
 from chimera.nodes.finish import finish, guard_output
 from chimera.nodes.intake import intake
 from chimera.nodes.orchestrator import orchestrator
+from chimera.nodes.regroup import regroup
 
 
 def build_mission(**options: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
@@ -19,10 +20,11 @@ def build_mission(**options: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
     builder.add_node("intake", intake)
     builder.add_node("orchestrator", orchestrator, destinations=("team",))
     builder.add_node("team", build_team())
+    builder.add_node("regroup", regroup, destinations=("finish", "orchestrator", "team"))
     builder.add_node("finish", finish)
-    builder.add_node("guard_output", guard_output, metadata={"guard": "output"})
+    builder.add_node("guard_output", guard_output, metadata={"guard": "output"}, destinations=("regroup",))
     builder.add_edge(START, "intake")
-    builder.add_edge("team", "finish")
+    builder.add_edge("team", "regroup")
     builder.add_edge("finish", "guard_output")
     builder.add_edge("guard_output", END)
     return compile_guarded(builder, name="mission", **options)

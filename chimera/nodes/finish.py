@@ -3,18 +3,20 @@
 from typing import Any
 
 from langgraph.runtime import Runtime
+from langgraph.types import Command
 
 from chimera.core.contracts import Artifact, Decision, Evidence, Mission, MissionResult, MissionStatus
 from chimera.core.state import MissionState, Plain
 from chimera.guards.request import Edge, GuardRequest
 from chimera.nodes.context import Context
+from chimera.nodes.regroup import newest
 
 EVIDENCE_SHOWN = 200
 
 
 async def finish(state: MissionState) -> dict[str, Any]:
     """Put the reports together."""
-    refusal, reports = state.get("refusal"), state.get("reports", list[Plain]())
+    refusal, reports = state.get("refusal"), newest(state)
     if refusal:
         decision = Decision.model_validate(refusal)
         return {"result": _result(state, MissionStatus.REJECTED, reports, decision.reasons).plain()}
@@ -26,8 +28,11 @@ async def finish(state: MissionState) -> dict[str, Any]:
     return {"result": _result(state, _status(reports), reports, reasons).plain()}
 
 
-async def guard_output(state: MissionState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Let the answer pass its guard, then record it with what it cost and where its trail ends."""
+async def guard_output(state: MissionState, runtime: Runtime[Context]) -> Command[str]:
+    """Let the answer pass its guard, then record it with what it cost and where its trail ends.
+
+    When the mission was changed in the last moment, it goes on instead.
+    """
     context, mission = runtime.context, Mission.model_validate(state["mission"])
     result = MissionResult.model_validate(state.get("result"))
     decision = await context.gateway.validate_request(
@@ -53,15 +58,15 @@ async def guard_output(state: MissionState, runtime: Runtime[Context]) -> dict[s
     )
     usage = await context.usage.total(state["mission_id"])
     result = result.model_copy(update={"usage": usage, "trail": trail})
-    await context.missions.finish(result)
-    return {"result": result.plain()}
+    current = await context.missions.finish(result, state.get("made_from"))
+    return Command(update={"result": result.plain()}, goto=() if current else "regroup")
 
 
 def _status(reports: list[Plain]) -> MissionStatus:
-    done = sum(found["done"] for found in reports)
-    if not done or any(found["refused"] for found in reports):
+    if not any(found["done"] for found in reports if not found["refused"]):
         return MissionStatus.FAILED
-    return MissionStatus.PARTIAL if any(found["unmet"] for found in reports) else MissionStatus.DONE
+    lacking = any(found["refused"] or found["unmet"] for found in reports)
+    return MissionStatus.PARTIAL if lacking else MissionStatus.DONE
 
 
 def _result(state: MissionState, status: MissionStatus, reports: list[Plain], reasons: list[str]) -> MissionResult:

@@ -7,12 +7,17 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
 from chimera.core.contracts import Split
-from chimera.core.state import MissionState
+from chimera.core.state import MissionState, Plain
 from chimera.nodes.context import Context
 from chimera.nodes.prompts import prompt
 
 SHARED = ("mission_id", "mission", "approve_plan", "dry_run", "finished")
-"""What every team gets of the mission's channels."""
+
+
+def shared(state: MissionState) -> Plain:
+    """What every team gets of the mission's channels; its plans are numbered on from those of earlier teams."""
+    rounds = [int(found["plan_round"]) for found in state.get("reports", list[Plain]())]
+    return {**{key: value for key, value in state.items() if key in SHARED}, "plan_round": max(rounds, default=0)}
 
 
 async def orchestrator(state: MissionState, runtime: Runtime[Context]) -> Command[str]:
@@ -31,5 +36,4 @@ async def orchestrator(state: MissionState, runtime: Runtime[Context]) -> Comman
         for place, brief in enumerate(split.teams, 1)
     ]
     await context.record(state["mission_id"], mission, "teams", "orchestrator", teams=[team["name"] for team in teams])
-    shared = {key: value for key, value in state.items() if key in SHARED}
-    return Command(update={"teams": teams}, goto=[Send("team", {**shared, "team": team}) for team in teams])
+    return Command(update={"teams": teams}, goto=[Send("team", {**shared(state), "team": team}) for team in teams])
