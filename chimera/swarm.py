@@ -6,33 +6,38 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphRecursionError
 from langgraph.types import Command
 
 from chimera import timetravel
 from chimera.app import App, Roles, open_app
 from chimera.core.clock import Clock
 from chimera.core.contracts import Event, Mission, MissionResult, MissionStatus, ReviewDecision, ReviewItem, TaskResult
-from chimera.core.errors import CheckpointNotFound, ConfigError, MissionError, MissionExpired
+from chimera.core.errors import (
+    CheckpointNotFound,
+    ConfigError,
+    ConflictError,
+    MissionError,
+    MissionExpired,
+    ModelFailed,
+)
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
 from chimera.nodes.intake import read_mission
 from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
+from chimera.nodes.review import record_decision
 from chimera.nodes.worker import Worker
 from chimera.review.reviewers import Reviewer
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-RECURSION_LIMIT = 1_000
+RECURSION_LIMIT = 10_000
+"""Supersteps of a mission or a team; several times what the largest plan takes with every retry and every question."""
 WATCH_S = 0.5
-FINAL = (
-    MissionStatus.DONE,
-    MissionStatus.PARTIAL,
-    MissionStatus.FAILED,
-    MissionStatus.REJECTED,
-    MissionStatus.CANCELLED,
-)
+ANSWERED = (MissionStatus.DONE, MissionStatus.PARTIAL, MissionStatus.REJECTED)
+FINAL = (*ANSWERED, MissionStatus.FAILED, MissionStatus.CANCELLED)
 
 
 class ChimeraSwarm:
@@ -99,11 +104,13 @@ class ChimeraSwarm:
         ``approve_plan`` asks about the plan first; ``dry_run`` stops after it. The result's status says how it ended.
 
         Raises:
-            InputError: the mission cannot be used. StoreError, ModelError: it stopped and can be resumed.
+            InputError: the mission cannot be used. ConflictError: there is a mission with that id.
+            StoreError, ModelError: it stopped and can be resumed.
         """
         asked = read_mission(mission.plain() if isinstance(mission, Mission) else {"goal": mission})
         mission_id = mission_id or self.app.context.new_id()
-        await self.app.context.missions.create(mission_id, asked)
+        if not await self.app.context.missions.create(mission_id, asked):
+            raise ConflictError(f"mission {mission_id} exists", remedy="Resume it, or leave the id to us.")
         start = {"mission": asked.plain(), "approve_plan": approve_plan, "dry_run": dry_run}
         return await self._attend(mission_id, start, reviewer)
 
@@ -112,6 +119,7 @@ class ChimeraSwarm:
         mission_id = options.pop("mission_id", None) or self.app.context.new_id()
         async with self.app.context.events.listen(mission_id) as queue:
             running = asyncio.create_task(self.run(mission, mission_id=mission_id, **options))
+            waiting: asyncio.Task[Event] | None = None
             try:
                 while True:
                     waiting = asyncio.create_task(queue.get())
@@ -119,7 +127,7 @@ class ChimeraSwarm:
                     if waiting.done():
                         yield waiting.result()
                         continue
-                    waiting.cancel()
+                    await _stop(waiting)
                     while not queue.empty():
                         yield queue.get_nowait()
                     result = await running
@@ -127,8 +135,9 @@ class ChimeraSwarm:
                     yield Event(mission_id=mission_id, kind="result", at=at, data=result.plain())
                     return
             finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+                for task in (waiting, running):
+                    if task is not None:
+                        await _stop(task)
 
     async def resume(
         self, mission_id: str, *, reviewer: Reviewer | None = None, deadline_s: float | None = None
@@ -139,15 +148,17 @@ class ChimeraSwarm:
             MissionNotFound: there is none. MissionBusy: another process runs it.
         """
         missions = self.app.context.missions
-        row = await missions.get(mission_id)
-        if row["status"] in FINAL and row["status"] not in (MissionStatus.CANCELLED, MissionStatus.FAILED):
-            return MissionResult.model_validate(row["result"])
-        snapshot = await self.app.mission.aget_state(self._config(mission_id))
-        if row["result"] and not snapshot.next and not snapshot.interrupts:
-            return MissionResult.model_validate(row["result"])
-        await missions.reopen(mission_id, deadline_s)
-        start = {"mission": row["mission"]} if not snapshot.values and not snapshot.next else None
-        return await self._attend(mission_id, start, reviewer)
+        mission_id = str((await missions.get(mission_id))["id"])  # as threads are named, however it was written
+        async with missions.running_alone(mission_id):
+            row = await missions.get(mission_id)
+            snapshot = await self.app.mission.aget_state(self._config(mission_id))
+            begun = bool(snapshot.values or snapshot.next)
+            over = begun and not snapshot.next and not snapshot.interrupts
+            if row["result"] and (over or row["status"] in ANSWERED):
+                return MissionResult.model_validate(row["result"])
+            await missions.reopen(mission_id, deadline_s)
+            start = None if begun else {"mission": row["mission"]}
+            return await self._watch(mission_id, start, reviewer)
 
     async def cancel(self, mission_id: str) -> bool:
         """Stop a mission, wherever it runs; False when it has ended already."""
@@ -156,10 +167,10 @@ class ChimeraSwarm:
             return False
         try:
             async with missions.running_alone(mission_id):  # nobody runs it: it ends here and now
-                await self._end(mission_id, MissionStatus.CANCELLED, "cancelled on request")
+                ended = await self._end(mission_id, MissionStatus.CANCELLED, "cancelled on request")
         except MissionError:
-            pass  # whoever runs it has seen the request, or will within half a second
-        return True
+            return True  # whoever runs it has seen the request, or will within half a second
+        return ended.status == MissionStatus.CANCELLED
 
     async def answer(self, item_id: str, decision: ReviewDecision) -> ReviewItem:
         """Answer a review item. The mission goes on when it is resumed, or at once if it is attended.
@@ -167,8 +178,12 @@ class ChimeraSwarm:
         Raises:
             InputError: there is no such item. ConflictError: it was answered differently.
         """
-        item = await self.app.context.reviews.find(item_id)
-        await self.app.context.reviews.decide(item.id, decision)
+        context = self.app.context
+        item = await context.reviews.find(item_id)
+        before = await context.reviews.decision(item.id)
+        await context.reviews.decide(item.id, decision)
+        if before is None and not item.payload.get("blocking", True):  # no work waits for it that would record it
+            await record_decision(context, item, decision)
         return item
 
     async def amend(self, mission_id: str, mission: Mission) -> None:
@@ -194,11 +209,13 @@ class ChimeraSwarm:
         Raises:
             CheckpointNotFound: it is no checkpoint of the mission itself (those of teams can be forked).
         """
+        mission_id = str((await self.app.context.missions.get(mission_id))["id"])
         snapshot = await self.app.mission.aget_state(self._config(mission_id, checkpoint_id))
         if not snapshot.next and not snapshot.values:
             raise CheckpointNotFound(f"mission {mission_id} has no checkpoint {checkpoint_id[:40]} of its own")
-        await self.app.context.missions.reopen(mission_id)
-        return await self._attend(mission_id, None, reviewer, checkpoint_id)
+        async with self.app.context.missions.running_alone(mission_id):
+            await self.app.context.missions.reopen(mission_id)
+            return await self._watch(mission_id, None, reviewer, checkpoint_id)
 
     async def fork(
         self,
@@ -229,39 +246,47 @@ class ChimeraSwarm:
         place = {"thread_id": mission_id, **({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}
         return {"configurable": place, "recursion_limit": RECURSION_LIMIT}
 
-    async def _attend(
+    async def _attend(self, mission_id: str, start: Any, reviewer: Reviewer | None) -> MissionResult:
+        """Hold a new mission while it is driven."""
+        async with self.app.context.missions.running_alone(mission_id):
+            return await self._watch(mission_id, start, reviewer)
+
+    async def _watch(
         self, mission_id: str, start: Any, reviewer: Reviewer | None, checkpoint_id: str | None = None
     ) -> MissionResult:
-        """Hold the mission, drive it, and stop it when it is cancelled or its time is up."""
+        """Drive a mission that is held, and stop it when it is cancelled or its time is up."""
         missions = self.app.context.missions
-        async with missions.running_alone(mission_id):
-            driving = asyncio.create_task(self._drive(mission_id, start, reviewer or self._reviewer, checkpoint_id))
-            try:
-                while not driving.done():
-                    await asyncio.wait({driving}, timeout=WATCH_S)
-                    if driving.done():
-                        break
-                    row = await missions.get(mission_id)
-                    if row["cancel_requested"]:
-                        await _stop(driving)
-                        return await self._end(mission_id, MissionStatus.CANCELLED, "cancelled on request")
-                    if row["deadline_at"] <= self.app.context.clock.now():
-                        await _stop(driving)
-                        late = MissionExpired(f"the mission did not finish within {row['mission']['deadline_s']:g} s")
-                        return await self._end(mission_id, MissionStatus.FAILED, f"{late} | {late.hint}")
-                return driving.result()
-            except MissionError as error:
-                return await self._end(mission_id, MissionStatus.FAILED, f"{error} | {error.hint}")
-            finally:
-                await _stop(driving)
+        driving = asyncio.create_task(self._drive(mission_id, start, reviewer or self._reviewer, checkpoint_id))
+        try:
+            while not driving.done():
+                await asyncio.wait({driving}, timeout=WATCH_S)
+                if driving.done():
+                    break
+                row = await missions.get(mission_id)
+                if driving.done():
+                    break
+                if row["cancel_requested"]:
+                    await _stop(driving)
+                    return await self._end(mission_id, MissionStatus.CANCELLED, "cancelled on request")
+                if row["deadline_at"] <= self.app.context.clock.now():
+                    await _stop(driving)
+                    late = MissionExpired(f"the mission did not finish within {row['mission']['deadline_s']:g} s")
+                    return await self._end(mission_id, MissionStatus.FAILED, f"{late} | {late.hint}")
+            return driving.result()
+        except MissionError as error:
+            return await self._end(mission_id, MissionStatus.FAILED, f"{error} | {error.hint}")
+        finally:
+            await _stop(driving)
 
     async def _drive(
         self, mission_id: str, start: Any, reviewer: Reviewer | None, checkpoint_id: str | None
     ) -> MissionResult:
-        graph, config = self.app.mission, self._config(mission_id)
-        await graph.ainvoke(start, self._config(mission_id, checkpoint_id), context=self.app.context, durability="sync")
+        config = self._config(mission_id)
+        await self._invoke(start, self._config(mission_id, checkpoint_id))
         while True:
-            snapshot = await graph.aget_state(config)
+            snapshot = await self.app.mission.aget_state(config)
+            if not snapshot.interrupts and snapshot.next:
+                raise await self._why_stopped(mission_id)
             if not snapshot.interrupts:
                 return MissionResult.model_validate(snapshot.values["result"])
             answers: dict[str, Any] = {}
@@ -274,7 +299,19 @@ class ChimeraSwarm:
                     answers[asked.id] = {**decision.plain(), "item_id": item.id}
             if not answers:
                 return await self._waiting(mission_id, [asked.value for asked in snapshot.interrupts])
-            await graph.ainvoke(Command(resume=answers), config, context=self.app.context, durability="sync")
+            await self._invoke(Command(resume=answers), config)
+
+    async def _invoke(self, given: Any, config: RunnableConfig) -> None:
+        try:
+            await self.app.mission.ainvoke(given, config, context=self.app.context, durability="sync")
+        except GraphRecursionError:
+            raise MissionError(f"the mission took more than {RECURSION_LIMIT:,} steps") from None
+
+    async def _why_stopped(self, mission_id: str) -> ModelFailed:
+        """What a team stopped for while the others went on: no model answered its planner."""
+        trail = await self.app.context.audit.of_mission(mission_id)
+        stopped = [event["data"] for event in trail if event["kind"] == "team.stopped"]
+        return ModelFailed(f"team {stopped[-1]['team']} has no plan: {stopped[-1]['message']}" if stopped else None)
 
     async def _waiting(self, mission_id: str, items: list[dict[str, Any]]) -> MissionResult:
         await self.app.context.missions.set_status(mission_id, MissionStatus.WAITING)
@@ -286,8 +323,11 @@ class ChimeraSwarm:
         )
 
     async def _end(self, mission_id: str, status: MissionStatus, reason: str) -> MissionResult:
-        """End a mission from outside its graph; what its tasks had finished is its result."""
+        """End a mission from outside its graph, unless it has just ended; what its tasks had finished is its result."""
         context = self.app.context
+        row = await context.missions.get(mission_id)
+        if row["status"] in FINAL:
+            return MissionResult.model_validate(row["result"])
         mission = await context.missions.context(mission_id)
         trail = await context.record(mission_id, mission, "mission.finished", "swarm", status=status, reasons=[reason])
         done = [

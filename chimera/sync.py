@@ -1,7 +1,7 @@
 """The same for programs without an event loop: :func:`run` and :func:`stream`."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 from chimera.core.contracts import Event, Mission, MissionResult
@@ -24,12 +24,19 @@ def stream(mission: Mission | str, settings: Settings | None = None, **options: 
     with asyncio.Runner() as runner:
         swarm = ChimeraSwarm(settings)
         runner.run(swarm.__aenter__())
+        events = swarm.stream(mission, **options)
         try:
-            events = swarm.stream(mission, **options)
             while True:
                 try:
                     yield runner.run(anext(events))
                 except StopAsyncIteration:
                     return
         finally:
-            runner.run(swarm.__aexit__(None, None, None))
+            runner.run(_close(events, swarm))
+
+
+async def _close(events: AsyncGenerator[Event], swarm: ChimeraSwarm) -> None:
+    try:
+        await events.aclose()  # a stream that was left early stops its mission before the services go
+    finally:
+        await swarm.__aexit__(None, None, None)
