@@ -1,7 +1,9 @@
 """Model calls under a deadline and a budget: repeated when they fail, then tried on the next model, always counted."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
@@ -18,7 +20,7 @@ from chimera.core.errors import (
 )
 from chimera.core.ids import NewId
 from chimera.core.money import Money
-from chimera.core.settings import Settings
+from chimera.core.settings import ROLES, Settings
 from chimera.models.choose import choose_model
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer", bound=BaseModel)
 BACKOFF_S = 0.25
+ANSWERED_BY = "chimera_model"
+"""Key of a message's ``response_metadata``: the model that gave it, which may be a fallback."""
+
+_OUR_FAULT = (TypeError, AttributeError, NameError, NotImplementedError, ImportError, AssertionError)
 
 
 class Meter(Protocol):
@@ -68,6 +74,17 @@ class Models:
         self._new_id = new_id
         self._given = dict(given or {})
         self._built: dict[str, BaseChatModel] = {}
+        self._expected: Counter[str] = Counter()  # tokens of the calls under way, by mission
+
+    def check(self) -> None:
+        """Set up every model that may be asked, and ask none.
+
+        Raises:
+            ModelUnknown: a name means nothing, its package is missing, or it lacks its key.
+        """
+        for role in ROLES:
+            for name in self.names(role):
+                self._model(role, name)
 
     def names(self, role: str) -> list[str]:
         """The models that may play ``role``: the first choice, then the fallbacks."""
@@ -84,15 +101,17 @@ class Models:
             ModelFailed: no model answered. BudgetExceeded: the mission may not ask any more.
         """
 
-        async def ask(model: "BaseChatModel") -> "tuple[Answer, AIMessage]":
+        async def ask(model: "BaseChatModel") -> "tuple[Answer | ModelError, AIMessage]":
             asking = model.with_structured_output(form, method="function_calling", include_raw=True)
             got = cast("dict[str, Any]", await asking.ainvoke(list(messages)))
-            if not isinstance(got["parsed"], form):
-                why = got["parsing_error"]
-                raise ModelAnswerInvalid(f"the answer is no {form.__name__}: {_brief(why) if why else 'empty'}")
-            return got["parsed"], got["raw"]
+            if isinstance(got["parsed"], form):
+                return got["parsed"], got["raw"]
+            why = got["parsing_error"]
+            return ModelAnswerInvalid(f"the answer is no {form.__name__}: {_brief(why) if why else 'empty'}"), got[
+                "raw"
+            ]
 
-        return await self._try(caller, ask)
+        return await self._try(caller, messages, ask)
 
     async def turn(
         self, caller: Caller, messages: "Sequence[BaseMessage]", tools: Sequence[dict[str, Any]]
@@ -108,31 +127,56 @@ class Models:
             message = await asking.ainvoke(list(messages))
             return message, message
 
-        return await self._try(caller, ask)
+        return await self._try(caller, messages, ask)
 
-    async def _try(self, caller: Caller, ask: "Callable[[BaseChatModel], Awaitable[tuple[Any, AIMessage]]]") -> Any:
+    async def _try(
+        self,
+        caller: Caller,
+        messages: "Sequence[BaseMessage]",
+        ask: "Callable[[BaseChatModel], Awaitable[tuple[Any, AIMessage]]]",
+    ) -> Any:
         failure: ChimeraError = ModelFailed("no model is configured")
+        expected = _tokens(messages)
         for name in self.names(caller.role):
             model = self._model(caller.role, name)
             for attempt in range(self._settings.model_retries + 1):
-                await self._refuse_beyond_budget(caller)
+                if attempt:
+                    await asyncio.sleep(BACKOFF_S * 2 ** (attempt - 1))
+                await self._refuse_beyond_budget(caller, name, expected)
                 try:
-                    async with asyncio.timeout(self._settings.model_timeout_s):
-                        answer, message = await ask(model)
-                except TimeoutError:
-                    failure = ModelTimeout(f"{name} did not answer within {self._settings.model_timeout_s:g} s")
-                except ModelError as error:
-                    failure = error
+                    with self._under_way(caller.mission_id, expected):
+                        async with asyncio.timeout(self._settings.model_timeout_s):
+                            answer, message = await ask(model)
                 except Exception as error:  # noqa: BLE001 - each integration raises its own kinds; none is fatal to the next model
-                    failure = ModelFailed(f"{name} failed: {_brief(error)}")
-                    failure.__cause__ = error
+                    # Not as its cause: providers quote keys and prompts in their messages, and a cause is printed.
+                    failure = self._meaning(name, error)
                     if not _worth_repeating(error):
                         break
-                else:
-                    await self._count(caller, name, message)
-                    return answer
-                await asyncio.sleep(BACKOFF_S * 2**attempt)
+                    continue
+                await self._count(caller, name, message, expected)
+                if isinstance(answer, ModelError):
+                    failure = answer
+                    continue
+                message.response_metadata = {**message.response_metadata, ANSWERED_BY: name}
+                return answer
         raise failure
+
+    def _meaning(self, name: str, error: Exception) -> ChimeraError:
+        if isinstance(error, ModelError):
+            return error
+        if isinstance(error, TimeoutError) or "timeout" in type(error).__name__.lower():
+            return ModelTimeout(f"{name} did not answer within {self._settings.model_timeout_s:g} s")
+        return ModelFailed(f"{name} failed: {_brief(error)}")
+
+    @contextmanager
+    def _under_way(self, mission_id: str, tokens: int) -> Generator[None]:
+        self._expected[mission_id] += tokens
+        try:
+            yield
+        finally:
+            self._expected[mission_id] -= tokens
+            if self._expected[mission_id] <= 0:
+                del self._expected[mission_id]
 
     def _model(self, role: str, name: str) -> "BaseChatModel":
         given = self._given.get(role) or self._given.get("*")
@@ -142,32 +186,41 @@ class Models:
             self._built[name] = choose_model(name, self._settings)
         return self._built[name]
 
-    async def _refuse_beyond_budget(self, caller: Caller) -> None:
+    async def _refuse_beyond_budget(self, caller: Caller, name: str, expected: int) -> None:
+        """Refuse a call that would exceed the budget already by what it sends, together with the calls under way."""
         used = await self._meter.total(caller.mission_id)
-        tokens = min(caller.budget.tokens or self._settings.max_tokens, self._settings.max_tokens)
-        if caller.budget.tokens == 0 or used.tokens_in + used.tokens_out >= tokens:
-            raise BudgetExceeded(
-                f"{used.tokens_in + used.tokens_out} of {caller.budget.tokens or tokens} tokens are used"
-            )
+        most, wanted = self._settings.max_tokens, caller.budget.tokens
+        limit = most if wanted is None else min(wanted, most)
+        tokens = used.tokens_in + used.tokens_out
+        coming = self._expected[caller.mission_id] + expected
+        if tokens + max(coming, 1) > limit:
+            raise BudgetExceeded(f"{tokens} of {limit} tokens are used, the next call needs about {expected}")
         money = caller.budget.money
-        if money is not None and money.asset != used.cost.asset:
+        if money is None:
+            return
+        if money.asset != used.cost.asset:
             raise BudgetExceeded(f"the budget is in {money.asset}, the prices are in {used.cost.asset}")
-        if money is not None and used.cost.units and used.cost.units >= money.units:
-            raise BudgetExceeded(f"{used.cost} of {money} is used")
+        price = self._settings.prices.get(name, (0, 0))
+        if any(price) and used.cost.units + max(_cost(price, coming, 0), 1) > money.units:
+            raise BudgetExceeded(f"{used.cost} of {money} is used, and the next call costs more than is left")
 
-    async def _count(self, caller: Caller, name: str, message: "AIMessage") -> None:
+    async def _count(self, caller: Caller, name: str, message: "AIMessage", expected: int) -> None:
         reported = message.usage_metadata
-        tokens_in = reported["input_tokens"] if reported else 0
-        tokens_out = reported["output_tokens"] if reported else len(str(message.content)) // 4
-        price_in, price_out = self._settings.prices.get(name, (0, 0))
-        millionths = tokens_in * price_in + tokens_out * price_out
-        usage = Usage(
-            calls=1,
-            tokens_in=tokens_in,
-            tokens_out=tokens_out,
-            cost=Money(units=-(-millionths // 1_000_000)),  # rounded up: a budget must not leak by rounding
-        )
+        tokens_in = max(reported["input_tokens"], 0) if reported else expected
+        tokens_out = max(reported["output_tokens"], 0) if reported else _tokens([message])
+        cost = _cost(self._settings.prices.get(name, (0, 0)), tokens_in, tokens_out)
+        usage = Usage(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, cost=Money(units=cost))
         await self._meter.add(self._new_id(), caller.mission_id, caller.role, name, usage)
+
+
+def _tokens(messages: "Sequence[BaseMessage]") -> int:
+    """About how many tokens a conversation has, by the rule that four characters are one."""
+    return sum(len(str(part.content)) + len(str(getattr(part, "tool_calls", None) or "")) for part in messages) // 4
+
+
+def _cost(price: tuple[int, int], tokens_in: int, tokens_out: int) -> int:
+    """Atomic units, rounded up: a budget must not leak by rounding."""
+    return -(-(tokens_in * price[0] + tokens_out * price[1]) // 1_000_000)
 
 
 def _name_of(model: "BaseChatModel") -> str:
@@ -175,8 +228,12 @@ def _name_of(model: "BaseChatModel") -> str:
 
 
 def _worth_repeating(error: Exception) -> bool:
+    if isinstance(error, ModelError):
+        return error.retryable and not isinstance(error, ModelAnswerInvalid)
     status = getattr(error, "status_code", None)
-    return not isinstance(status, int) or status in (408, 409, 429) or status >= 500
+    if isinstance(status, int):
+        return status < 400 or status in (408, 409, 425, 429) or status >= 500  # below 400: an answer that is none
+    return not isinstance(error, _OUR_FAULT)
 
 
 def _brief(error: BaseException) -> str:

@@ -21,6 +21,8 @@ def choose_model(name: str, settings: Settings) -> "BaseChatModel":
         from chimera.models.offline.model import OfflineModel  # lazy: LangChain is dear to import
 
         return OfflineModel()
+    if not name.strip():
+        raise ModelUnknown("the name of a model is empty")  # LangChain would take it for "to be named later"
     from langchain.chat_models import init_chat_model
 
     options: dict[str, Any] = {"timeout": settings.model_timeout_s, "max_retries": 0}  # we retry, and count it
@@ -31,8 +33,7 @@ def choose_model(name: str, settings: Settings) -> "BaseChatModel":
     try:
         return init_chat_model(name, configurable_fields=None, **options)
     except ImportError as error:
-        raise ModelUnknown(
-            f"model {name!r} needs a package that is not installed: {error.name or 'unknown'}"
-        ) from error
-    except Exception as error:  # each integration raises what it likes, e.g. its own error for a missing key
-        raise ModelUnknown(f"model {name!r} cannot be set up: {type(error).__name__}") from error
+        raise ModelUnknown(f"model {name!r} needs a package that is not installed: {error.name or 'unknown'}") from None
+    except Exception as error:  # noqa: BLE001 - each integration raises what it likes, e.g. for a missing key
+        # Not as its cause: such an error may show all options, the key among them.
+        raise ModelUnknown(f"model {name!r} cannot be set up: {type(error).__name__}") from None
