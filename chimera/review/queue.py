@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from chimera.core.contracts import ReviewDecision, ReviewItem
 from chimera.core.errors import ConflictError, InputError
+from chimera.review.answers import why_unusable
 from chimera.store.postgres import Pool, fetch, fetch_one
+from chimera.store.values import as_json, as_stored, is_uuid
 
 
 class ReviewQueue:
@@ -25,10 +25,10 @@ class ReviewQueue:
                 item.id,
                 item.mission_id,
                 item.point,
-                item.question,
-                Jsonb(item.payload),
+                as_stored(item.question),
+                as_json(item.payload),
                 item.confidence,
-                Jsonb(item.reasons),
+                as_json(item.reasons),
             ),
         )
 
@@ -37,20 +37,22 @@ class ReviewQueue:
 
         Raises:
             ConflictError: it was answered differently before.
-            InputError: there is no such item, or an edit brings no payload.
+            InputError: there is no such item, or it cannot be edited in this way.
         """
-        if decision.action == "edit" and decision.payload is None:
-            raise InputError("an edit needs the edited payload")
+        if not is_uuid(item_id):
+            raise _unknown(item_id)
+        if (why := why_unusable(await self.find(item_id), decision)) is not None:
+            raise InputError(why, remedy="Approve or reject it, or give an edit of what was shown.")
         row = await fetch_one(
             self._pool,
             "UPDATE reviews SET state = 'decided', decision = %s, decided_at = now() "
             "WHERE id = %s AND state = 'open' RETURNING id",
-            (Jsonb(decision.plain()), item_id),
+            (as_json(decision.plain()), item_id),
         )
         if row is not None:
             return decision
         before = await self.decision(item_id)
-        if before is not None and (before.action, before.payload) == (decision.action, decision.payload):
+        if before is not None and (before.action, before.payload) == (decision.action, as_stored(decision.payload)):
             return before
         raise ConflictError(f"review item {item_id} was decided before")
 
@@ -60,9 +62,10 @@ class ReviewQueue:
         Raises:
             InputError: there is no such item.
         """
-        row = await fetch_one(self._pool, "SELECT decision FROM reviews WHERE id = %s", (item_id,))
+        query = "SELECT decision FROM reviews WHERE id = %s"
+        row = await fetch_one(self._pool, query, (item_id,)) if is_uuid(item_id) else None
         if row is None:
-            raise InputError(f"no review item {item_id}", remedy="`chimera review ls` lists the open items.")
+            raise _unknown(item_id)
         return ReviewDecision.model_validate(row["decision"]) if row["decision"] else None
 
     async def find(self, id_or_prefix: str) -> ReviewItem:
@@ -71,13 +74,12 @@ class ReviewQueue:
         Raises:
             InputError: none matches, or several do.
         """
-        prefix = id_or_prefix.strip().lower().replace("%", "").replace("_", "")
+        prefix = id_or_prefix.strip().lower()
+        if not prefix or set(prefix) - set("0123456789abcdef-"):
+            raise _unknown(id_or_prefix)
         rows = await fetch(self._pool, "SELECT * FROM reviews WHERE id::text LIKE %s LIMIT 2", (prefix + "%",))
-        if len(rows) != 1 or not prefix:
-            raise InputError(
-                f"{'several review items' if len(rows) > 1 else 'no review item'} with the id {id_or_prefix[:40]!r}",
-                remedy="`chimera review ls` lists the open items.",
-            )
+        if len(rows) != 1:
+            raise _unknown(id_or_prefix, several=bool(rows))
         return _item(rows[0])
 
     async def pending(self, mission_id: str | None = None, limit: int = 200) -> list[ReviewItem]:
@@ -98,6 +100,13 @@ class ReviewQueue:
             "WHERE mission_id = %s ORDER BY created_at, id",
             (mission_id,),
         )
+
+
+def _unknown(item_id: str, *, several: bool = False) -> InputError:
+    return InputError(
+        f"{'several review items' if several else 'no review item'} with the id {item_id[:40]!r}",
+        remedy="`chimera review ls` lists the open items.",
+    )
 
 
 def _item(row: dict[str, Any]) -> ReviewItem:
