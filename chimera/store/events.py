@@ -15,6 +15,8 @@ from redis.exceptions import RedisError
 
 from chimera.core.clock import Clock
 from chimera.core.contracts import Event
+from chimera.core.errors import StoreUnavailable
+from chimera.store.values import as_stored
 
 log = logging.getLogger(__name__)
 KEEP_EVENTS = 1_000
@@ -34,7 +36,7 @@ class EventBus:
 
     async def publish(self, mission_id: str, kind: str, **data: Any) -> None:
         """Tell everybody who watches the mission."""
-        event = Event(mission_id=mission_id, kind=kind, at=self._clock.now().isoformat(), data=data)
+        event = Event(mission_id=mission_id, kind=kind, at=self._clock.now().isoformat(), data=as_stored(data))
         for queue in self._listeners.get(mission_id, ()):
             if not queue.full():  # a listener that does not read loses events, the mission loses no time
                 queue.put_nowait(event)
@@ -62,10 +64,17 @@ class EventBus:
                 del self._listeners[mission_id]
 
     async def watch(self, mission_id: str) -> AsyncGenerator[Event]:
-        """Receive the events of a mission that runs anywhere: those kept, then new ones, without end."""
+        """Receive the events of a mission that runs anywhere: those kept, then new ones, without end.
+
+        Raises:
+            StoreUnavailable: Redis failed.
+        """
         last = "0"
         while True:
-            found: Any = await self._redis.xread({_key(mission_id): last}, block=1_000, count=100)
+            try:
+                found: Any = await self._redis.xread({_key(mission_id): last}, block=1_000, count=100)
+            except (RedisError, OSError) as error:
+                raise StoreUnavailable(f"Redis cannot be reached: {type(error).__name__}") from error
             for _, entries in cast("list[tuple[bytes, list[tuple[str, dict[bytes, bytes]]]]]", found or []):
                 for place, fields in entries:
                     last = place
