@@ -1,4 +1,4 @@
-"""Whatever goes wrong leaves one line, one remedy, one exit code; a signal ends a command cleanly, with a way to go on."""
+"""Whatever goes wrong leaves one line, one remedy, one exit code; a signal ends a command cleanly, and it can go on."""
 
 import asyncio
 import errno
