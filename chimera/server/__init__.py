@@ -1,0 +1,1 @@
+"""What others reach over the network: the graphs behind the LangGraph server API."""

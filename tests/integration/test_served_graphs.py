@@ -1,0 +1,65 @@
+"""The served graphs in this process, as the LangGraph server calls them: copied for each request, with its own options.
+
+Proves FR-58: the server's own repeats go on with a mission instead of starting it again, and a graph that is served
+without its services says what langgraph.json lacks.
+"""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+
+from chimera.core.settings import Settings
+from chimera.server.langgraph import agent, checkpointer, mission, review, team
+from chimera.server.served import RunFailed
+from chimera.store.missions import MissionStore
+from chimera.store.postgres import Pool
+
+
+@pytest.fixture
+def served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of this test, where a server process reads its own."""
+    assert settings.database_url
+    assert settings.redis_url
+    monkeypatch.setenv("CHIMERA_HOME", str(settings.home))
+    monkeypatch.setenv("CHIMERA_DATABASE_URL", settings.database_url.get_secret_value())
+    monkeypatch.setenv("CHIMERA_REDIS_URL", settings.redis_url.get_secret_value())
+    return settings
+
+
+async def test_a_repeated_run_goes_on_and_a_second_one_is_refused(served: Settings, feed: Path, pool: Pool) -> None:
+    assert served.database_url
+    place = str(uuid.uuid4())
+    given: dict[str, Any] = {
+        "mission": {"goal": "Find what is rising", "inputs": {"feed": str(feed)}},
+        "approve_plan": True,
+    }
+    async with checkpointer() as saver:
+        graph = mission.copy({"checkpointer": saver, "store": None})
+
+        async def run(attempt: int) -> Any:
+            config: RunnableConfig = {"configurable": {"thread_id": place}, "metadata": {"run_attempt": attempt}}
+            return await graph.ainvoke(given, config, context={"settings": None}, durability="exit")
+
+        asked = await run(1)
+        with pytest.raises(RunFailed, match="CH702"):
+            await run(1)
+        again = await run(2)
+    assert again["__interrupt__"] == asked["__interrupt__"]
+    missions = MissionStore(pool, served.database_url.get_secret_value())
+    assert (await missions.get(place))["status"] == "waiting"
+    assert {row["plan_round"] for row in await missions.tasks(place)} == {1}
+
+
+@pytest.mark.parametrize("graph", [mission, team, agent, review])
+async def test_without_services_a_run_says_what_is_missing(graph: Any) -> None:
+    with pytest.raises(RunFailed, match=r"CH200 .*chimera\.server\.langgraph\.checkpointer"):
+        await graph.copy({"store": None}).ainvoke(None, {"configurable": {"thread_id": str(uuid.uuid4())}})
+
+
+def test_a_copy_is_served_as_well() -> None:
+    copied = mission.copy({"name": "other"})
+    assert (type(copied), copied.name, copied.accepts) == (type(mission), "other", mission.accepts)
+    assert copied.services is mission.services
