@@ -1,5 +1,7 @@
 """Proves that a stdio server with any bad habit harms only its own calls: each gets an error with a code, the session
 or its replacement works on, and neither memory nor the terminal suffers.
+
+Proves FR-73, FR-74.
 """
 
 import asyncio

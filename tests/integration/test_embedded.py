@@ -3,6 +3,8 @@
 Proves: any number of processes that start at once share one pair; nobody's end disturbs the others; nothing is left
 when the last one is gone; data stays; stop and purge; deep and odd paths; two folders at once; as root and as a
 normal user; the settings that durability and safety rest on. Every test ends with no process left, which is checked.
+
+Proves FR-30, FR-32.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""The main job on real parts: offline model, MCP servers over stdio, Postgres, Valkey. Proves FR-1."""
+"""The main job on real parts: offline model, MCP servers over stdio, Postgres, Valkey.
+
+Proves META-1, META-22, LAW-10, FR-1, FR-25, FR-36.
+"""
 
 import json
 from pathlib import Path
@@ -31,5 +34,11 @@ async def test_briefing_cites_rows_of_the_feed(settings: Settings, feed: Path) -
     assert kinds[0] == "guard.decision"
     assert kinds[-1] == "mission.finished"
     assert trail[-1]["hash"] == result.trail
+    assert [event["data"]["edge"] for event in trail if event["kind"] == "guard.decision"] == [
+        "intake",
+        *["tool_call", "tool_result"] * 2,
+        "output",
+    ]
     assert "offline" in result.provider
+    assert "Made by offline rules" in text
     json.dumps(result.plain())

@@ -1,6 +1,8 @@
 """The golden cases are whole, varied and fingerprinted; a line that is no case is refused with its number.
 
 Proves FR-66 as far as the data set goes: what it covers, and that a changed case or feed is another case.
+
+Proves META-17.
 """
 
 import json

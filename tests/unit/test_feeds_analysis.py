@@ -1,6 +1,8 @@
 """Terms are cut as they are meant, windows lie where they should, and what is called a riser does rise.
 
 Proves FR-53 and FR-57.
+
+Proves TR-14.
 """
 
 import json

@@ -2,6 +2,8 @@
 
 Proves that an install is the same everywhere (every declared requirement is pinned with hashes, nothing in the lock is
 left over, no address is named), that every dependency states why it is here, and that the layer contract is whole.
+
+Proves META-7, META-8, META-9, META-12, META-13.
 """
 
 import importlib.metadata
@@ -182,3 +184,24 @@ def test_the_wheel_installs_one_name_and_carries_the_specs(tmp_path: Path) -> No
     assert "chimera/py.typed" in names
     assert {f"chimera/_specs/{spec.name}" for spec in (ROOT / "specs").glob("*.md")} <= set(names)
     assert "chimera = chimera.cli.main:app" in entry_points
+
+
+def test_the_licence_and_the_way_to_report_a_hole_are_there() -> None:
+    assert "Apache License" in (ROOT / "LICENSE").read_text("utf-8")[:200]
+    assert config()["project"]["license"] == "Apache-2.0"
+    assert "report" in (ROOT / "SECURITY.md").read_text("utf-8").lower()
+
+
+def test_types_are_strict_in_code_and_tests() -> None:
+    pyright = config()["tool"]["pyright"]
+    assert pyright["typeCheckingMode"] == "strict"
+    assert {"chimera", "tests"} <= set(pyright["include"])
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    check = makefile.split("\ncheck:")[1].split("\n\n")[0]
+    assert all(tool in check for tool in ("ruff check", "ruff format --check", "lint-imports", "pyright"))
+
+
+def test_the_readme_says_what_was_tested_and_what_was_not() -> None:
+    platforms = (ROOT / "README.md").read_text("utf-8").split("## Platforms")[1]
+    assert "Tested on Linux x86-64" in platforms
+    assert "was not run" in platforms
