@@ -7,6 +7,7 @@ clean-up that takes too long, ends the process at once. A mission goes on later 
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -71,17 +72,25 @@ async def _cancellable(work: Coroutine[Any, Any, Answer], stop: Stop) -> Answer:
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if stop.number:
-            os._exit(128 + number)
+            _leave_at_once(128 + number)
         stop.number = number
         loop.call_soon_threadsafe(begin_to_stop)
 
     def begin_to_stop() -> None:
         tell(f"stopping … {Interrupted(stop.number, stop.mission_id).remedy if stop.mission_id else ''}".rstrip())
-        loop.call_later(CLEAN_UP_S, os._exit, 128 + stop.number)
+        loop.call_later(CLEAN_UP_S, _leave_at_once, 128 + stop.number)
         running.cancel()
 
     with _handled(on_signal):
         return await running
+
+
+def _leave_at_once(code: int) -> None:
+    """End without any clean-up, but give the terminal its cursor back, which a live view hides."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[?25h\n")
+        sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def test_each_command_explains_itself_and_takes_json_where_it_prints_data(words:
         (["run"], "CH100", "Missing argument"),
         (["run", "x", "--bogus"], "CH100", "--bogus"),
         (["frobnicate"], "CH100", "frobnicate"),
-        (["audit", "tail", "-n", "many"], "CH100", "many"),
+        (["audit", "tail", "-n", "many"], "CH100", "--count"),
         (["ls"], "CH301", "Postgres cannot be reached"),
     ],
 )
@@ -229,6 +229,12 @@ def test_the_catalogue_has_every_error_once_and_each_has_a_remedy() -> None:
     assert all(str(entry["exit_code"]) in found["exit_codes"] for entry in found["errors"])
     _, table, _ = chimera("errors")
     assert all(code in table for code in codes)
+
+
+def test_shells_can_complete_commands() -> None:
+    asked = {"_CHIMERA_COMPLETE": "complete_bash", "COMP_WORDS": "chimera re", "COMP_CWORD": "1"}
+    result = CliRunner().invoke(app, [], prog_name="chimera", env=asked)
+    assert result.stdout.split() == ["resume", "replay", "review"]
 
 
 def test_the_version_is_the_distributions() -> None:

@@ -91,6 +91,12 @@ def test_a_new_plan_replaces_the_old_one_and_void_work_is_marked() -> None:
     assert progress.team("research").tasks["t1"].state == "planned"
 
 
+def test_why_an_earlier_plan_failed_stays_in_sight() -> None:
+    sent_back = ("verdict", {**ON_T1, "outcome": "retry", "confidence": 0.9, "reasons": ["CH605 the feed is silent"]})
+    progress = told(("plan", PLAN), sent_back, ("plan", {**PLAN, "round": 2, "tasks": []}))
+    assert "before: Analyse the feed: CH605 the feed is silent" in drawn(progress)
+
+
 def test_questions_stay_until_they_are_answered() -> None:
     asked = ("review.asked", {"item": "a2f54219-e2d9", "question": "Is this plan right?"})
     progress = told(asked)
@@ -149,5 +155,6 @@ def test_the_record_of_a_mission_gives_the_tree_of_its_newest_plans() -> None:
     }
     progress = progress_of(found)
     assert [task.title for task in progress.team("research").tasks.values()] == ["Round 2"]
+    assert progress.team("research").failures == ["Round 1: so"]
     assert progress.team("research").tasks["t1"].state == "done"
     assert progress.reviews_open == {"r1": "Good?"}

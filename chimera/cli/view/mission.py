@@ -57,9 +57,13 @@ def progress_of(found: Data) -> Progress:
     for row in found["tasks"]:
         team = progress.team(row["team"])
         team.round = rounds[row["team"]]
-        if row["plan_round"] == team.round:
+        verdict: Data = row["verdict"] or {}
+        why = "; ".join(verdict.get("reasons") or [])
+        if row["plan_round"] < team.round:
+            if why and row["state"] != "done":
+                team.failures.append(f"{row['title']}: {why}")
+        else:
             plan: Data = row["plan"]
-            verdict: Data = row["verdict"] or {}
             team.tasks[row["id"]] = TaskProgress(
                 id=row["id"],
                 title=row["title"],
@@ -68,7 +72,7 @@ def progress_of(found: Data) -> Progress:
                 state=row["state"] if row["state"] in MARKS else "planned",
                 attempt=row["attempt"],
                 confidence=verdict.get("confidence"),
-                why="; ".join(verdict.get("reasons") or []),
+                why=why,
             )
     for item in found["reviews"]:
         if item["state"] == "open":

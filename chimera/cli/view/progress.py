@@ -45,12 +45,13 @@ class TaskProgress:
 
 @dataclass
 class TeamProgress:
-    """One team, with the tasks of its newest plan."""
+    """One team, with the tasks of its newest plan, and why those of earlier plans failed."""
 
     name: str
     round: int = 0
     confidence: float | None = None
     unmet: list[str] = field(default_factory=list[str])
+    failures: list[str] = field(default_factory=list[str])
     tasks: dict[str, TaskProgress] = field(default_factory=dict[str, TaskProgress])
 
 
@@ -99,6 +100,7 @@ def _plan(progress: Progress, data: dict[str, Any]) -> None:
     team = progress.team(str(data.get("team", "")))
     team.round = int(data.get("round", 1))
     team.confidence = data.get("confidence")
+    team.failures += [f"{task.title}: {task.why}" for task in team.tasks.values() if task.why and task.state != "done"]
     team.unmet = list(data.get("unmet", []))
     team.tasks = {
         task["id"]: TaskProgress(task["id"], task["title"], list(task["tools"]), list(task["needs"]))

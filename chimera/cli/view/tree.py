@@ -35,6 +35,8 @@ def plan_tree(progress: Progress, *, spin: str = "") -> Tree:
     tree = Tree(head, guide_style="dim")
     for team in progress.teams.values():
         branch = tree.add(_team_line(team))
+        for failure in team.failures[-GLIMPSE:]:
+            branch.add(Text.assemble(("✗ ", "red"), ("before: ", "dim"), line(failure, 160)))
         for task in _most_telling(team):
             branch.add(_task_lines(task, spin))
         hidden = len(team.tasks) - TASKS_SHOWN
