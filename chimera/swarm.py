@@ -15,11 +15,13 @@ from chimera.core.clock import Clock
 from chimera.core.contracts import Event, Mission, MissionResult, MissionStatus, ReviewDecision, ReviewItem, TaskResult
 from chimera.core.errors import (
     CheckpointNotFound,
+    ChimeraError,
     ConfigError,
     ConflictError,
     MissionError,
     MissionExpired,
     ModelFailed,
+    catalogue,
 )
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
@@ -307,11 +309,15 @@ class ChimeraSwarm:
         except GraphRecursionError:
             raise MissionError(f"the mission took more than {RECURSION_LIMIT:,} steps") from None
 
-    async def _why_stopped(self, mission_id: str) -> ModelFailed:
+    async def _why_stopped(self, mission_id: str) -> ChimeraError:
         """What a team stopped for while the others went on: no model answered its planner."""
         trail = await self.app.context.audit.of_mission(mission_id)
         stopped = [event["data"] for event in trail if event["kind"] == "team.stopped"]
-        return ModelFailed(f"team {stopped[-1]['team']} has no plan: {stopped[-1]['message']}" if stopped else None)
+        if not stopped:
+            return ModelFailed()
+        data = stopped[-1]
+        kind = next((known for known in catalogue() if known.code == data["code"]), ModelFailed)
+        return kind(f"team {data['team']}: {data['message']}", remedy=data["remedy"])
 
     async def _waiting(self, mission_id: str, items: list[dict[str, Any]]) -> MissionResult:
         await self.app.context.missions.set_status(mission_id, MissionStatus.WAITING)

@@ -4,6 +4,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langgraph.constants import START, TASKS
+from langgraph.types import Send
+
 from chimera.core.contracts import Mission
 from chimera.core.errors import CheckpointNotFound
 from chimera.core.state import Plain
@@ -29,7 +32,7 @@ async def history(app: "App", mission_id: str) -> list[Checkpoint]:
     Raises:
         MissionNotFound: there is no such mission.
     """
-    await app.context.missions.get(mission_id)
+    mission_id = str((await app.context.missions.get(mission_id))["id"])
     found: list[Checkpoint] = []
     async for saved in app.saver.alist({"configurable": {"thread_id": mission_id}}):
         configurable: dict[str, Any] = saved.config.get("configurable") or {}
@@ -49,8 +52,9 @@ async def finished_by(app: "App", mission_id: str, checkpoint_id: str | None) ->
     """The task results that were approved when a checkpoint was made, by fingerprint; by now, without one.
 
     Raises:
-        CheckpointNotFound: the mission has no such checkpoint.
+        MissionNotFound: there is no such mission. CheckpointNotFound: it has no such checkpoint.
     """
+    mission_id = str((await app.context.missions.get(mission_id))["id"])
     known = False
     finished: dict[str, Plain] = {}
     async for saved in app.saver.alist({"configurable": {"thread_id": mission_id}}):
@@ -91,6 +95,8 @@ async def describe(app: "App", mission_id: str) -> dict[str, Any]:
 
 
 def _next_nodes(values: dict[str, Any]) -> list[str]:
-    """The nodes whose trigger channels are set; LangGraph calls these channels ``branch:to:NODE``."""
+    """The nodes that are sent for, and those whose trigger channels are set: ``branch:to:NODE`` and ``__start__``."""
     mark = "branch:to:"
-    return sorted(name.removeprefix(mark) for name in values if name.startswith(mark))
+    sends: list[Send] = values.get(TASKS) or []
+    sent = [send.node for send in sends]
+    return sorted([*sent, *(name.removeprefix(mark) for name in values if name.startswith(mark) or name == START)])
