@@ -1,11 +1,13 @@
 """A stage for missions: models that play a script, a tool server that writes down what it did, and swarms on both."""
 
+import asyncio
 import inspect
 import json
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from psycopg.conninfo import make_conninfo
 
 from chimera import ChimeraSwarm
+from chimera.core.clock import SystemClock
 from chimera.core.contracts import Plan, ReviewDecision, Task
 from chimera.core.settings import Settings
 from chimera.models.scripted import ScriptedModel
@@ -76,6 +79,7 @@ class Play:
     opinion: Opinion = lambda request: (0.95, True)
     split: list[str] = field(default_factory=list[str])
     names: list[str] = field(default_factory=list[str])
+    hang_once: str = ""
     asked: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
 
     def requests(self, role: str) -> list[Any]:
@@ -96,6 +100,9 @@ class Play:
             return said if isinstance(said, AIMessage) else AIMessage(content=said)
         request = told(messages[1])
         self.asked.append((role, request))
+        if role == self.hang_once:
+            self.hang_once = ""
+            await asyncio.Event().wait()
         return _form(tools[0], self._filled(role, request))
 
     def _filled(self, role: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -139,11 +146,23 @@ class Player(ScriptedModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
+class Ahead(SystemClock):
+    """A clock that a test can put forward."""
+
+    def __init__(self) -> None:
+        self.by = timedelta()
+
+    def now(self) -> datetime:
+        """The time of day, and what was put on top."""
+        return super().now() + self.by
+
+
 class Stage:
-    """Makes swarms that play."""
+    """Makes swarms that play; ``clock`` is theirs."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
+        self.clock = Ahead()
         self._effects = folder / "effects.jsonl"
         self._servers = folder / "servers.json"
         server = {"command": sys.executable, "args": ["-I", "-S", str(LEDGER), str(self._effects)]}
@@ -206,7 +225,7 @@ class Stage:
         models = {role: Player(script=[], role=role, play=play) for role in ROLES}
         parts = {name: options.pop(name) for name in ("reviewer", "planner", "worker", "judge") if name in options}
         settings = Settings.model_validate({**dict(self.settings), **known, **options})
-        return ChimeraSwarm(settings, models=models, **parts)
+        return ChimeraSwarm(settings, models=models, clock=self.clock, **parts)
 
     def effects(self) -> list[dict[str, Any]]:
         """What the ledger did, in order."""

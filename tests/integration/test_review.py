@@ -1,13 +1,15 @@
 """Questions to humans about plans and results: who is asked, what an answer does, and what silence does."""
 
+import asyncio
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from chimera import ChimeraSwarm, Mission, MissionResult, ReviewDecision, ReviewItem
+from chimera import ChimeraSwarm, MissionResult, ReviewDecision, ReviewItem
 from chimera.core.errors import ConflictError, InputError
 
 if TYPE_CHECKING:
@@ -311,7 +313,7 @@ async def test_silence_is_no_answer(stage: "Stage") -> None:
         return None
 
     async with stage.swarm(play, reviewer=later) as swarm:
-        waiting = await swarm.run(Mission(goal="go", deadline_s=0.001), approve_plan=True)
+        waiting = await swarm.run("go", approve_plan=True)
         (item,) = await pending(swarm, waiting)
     for _ in range(2):
         async with stage.swarm(play) as swarm:
@@ -321,7 +323,7 @@ async def test_silence_is_no_answer(stage: "Stage") -> None:
             assert await pending(swarm, waiting) == [item]
     async with stage.swarm(play) as swarm:
         await swarm.answer(item.id, stage.decide())
-        assert (await swarm.resume(waiting.mission_id, deadline_s=60)).status == "done"
+        assert (await swarm.resume(waiting.mission_id)).status == "done"
     assert play.worked() == ["task 1"]
     assert len(play.requests("planner")) == 1
 
@@ -336,24 +338,19 @@ async def test_a_deadline_decides_nothing(stage: "Stage") -> None:
 
     async def slow(item: ReviewItem) -> ReviewDecision | None:
         seen.append(item.id)
-        await _for_ever()
+        stage.clock.by = timedelta(hours=1)
+        await asyncio.Event().wait()
         return None
 
     async with stage.swarm(play) as swarm:
-        late = await swarm.run(Mission(goal="go", deadline_s=0.5), approve_plan=True, reviewer=slow)
+        late = await swarm.run("go", approve_plan=True, reviewer=slow)
         assert (late.status, play.worked()) == ("failed", [])
         assert "CH705" in late.reasons[0]
         (item,) = await pending(swarm, late)
         await swarm.answer(item.id, stage.decide())
-        result = await swarm.resume(late.mission_id, deadline_s=60)
+        result = await swarm.resume(late.mission_id, deadline_s=7_200)
     assert seen == [item.id]
     assert (result.status, play.worked()) == ("done", ["task 1"])
-
-
-async def _for_ever() -> None:
-    import asyncio
-
-    await asyncio.Event().wait()
 
 
 async def test_a_question_stops_only_its_team(stage: "Stage") -> None:

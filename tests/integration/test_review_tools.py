@@ -1,0 +1,227 @@
+"""Tools that may destroy: each call is put to a human, an approved one happens once, a rejected one never."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import UnknownInterruptError
+from langgraph.types import Command
+
+from chimera import ChimeraSwarm, ReviewDecision, ReviewItem
+from chimera.core.errors import InputError
+
+if TYPE_CHECKING:
+    from conftest import Play, Stage, Turn
+
+
+def wiping(stage: "Stage", *texts: str) -> "Play":
+    """A mission of one task that wipes each of ``texts``, one call a turn, and then says what it was told."""
+
+    def work(turn: "Turn") -> Any:
+        done = len(turn.results)
+        return stage.use("ledger__wipe", texts[done]) if done < len(texts) else str(turn.results)
+
+    return stage.play({"go": [stage.plan(stage.task(1, tools=["ledger__wipe"]))]}, work)
+
+
+async def asked(swarm: ChimeraSwarm, mission_id: str) -> list[tuple[str, ReviewItem]]:
+    """The open interrupts of a mission by id, in the order in which they are shown."""
+    snapshot = await swarm.app.mission.aget_state(_place(mission_id))
+    return [(found.id, ReviewItem.model_validate(found.value)) for found in snapshot.interrupts]
+
+
+async def resume_with(swarm: ChimeraSwarm, mission_id: str, answers: dict[str, Any]) -> None:
+    """Answer interrupts as any client of LangGraph does."""
+    await swarm.app.mission.ainvoke(Command(resume=answers), _place(mission_id), context=swarm.app.context)
+
+
+def _place(mission_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": mission_id}, "recursion_limit": 200}
+
+
+async def test_nothing_is_destroyed_before_a_human_agreed(stage: "Stage") -> None:
+    """The question shows the very call; after a restart and an approval it happens, once.
+
+    Proves FR-78, FR-39, TR-16 and LAW-9.
+    """
+    play = wiping(stage, "all")
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        assert (waiting.status, stage.effects()) == ("waiting", [])
+        assert (await swarm.resume(waiting.mission_id)).status == "waiting"
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+    assert item.payload["capability"] == "ledger__wipe"
+    assert item.payload["arguments"] == {"text": "all"}
+    async with stage.swarm(play, ledger=True) as swarm:
+        await swarm.answer(item.id, stage.decide())
+        result = await swarm.resume(waiting.mission_id)
+        assert (await swarm.resume(waiting.mission_id)) == result
+        trail = await swarm.app.context.audit.of_mission(result.mission_id)
+    assert result.status == "done"
+    assert [effect["text"] for effect in stage.effects()] == ["all"]
+    assert len(play.worked()) == 2  # one turn before the question, one after the answer
+    kinds = [(event["kind"], event["actor"]) for event in trail if event["kind"].startswith("review")]
+    assert kinds == [("review.asked", "review"), ("review.answered", "ada")]
+
+
+async def test_a_rejected_call_never_happens(stage: "Stage") -> None:
+    """The agent is told why, as data, and goes on. Proves FR-78 and FR-40."""
+    play = wiping(stage, "all")
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        await swarm.answer(item.id, stage.decide("reject", reason="still needed"))
+        result = await swarm.resume(waiting.mission_id)
+    assert result.status == "done"
+    assert stage.effects() == []
+    assert "reject by ada: still needed" in result.answer
+
+
+async def test_a_call_is_not_edited(stage: "Stage") -> None:
+    """It goes on as the guards saw it or not at all; the question stays. Proves FR-40 and FR-78."""
+    async with stage.swarm(wiping(stage, "all"), ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        edit = stage.decide("edit", payload={**item.payload, "arguments": {"text": "a little"}})
+        with pytest.raises(InputError, match="approved or rejected"):
+            await swarm.answer(item.id, edit)
+        ((name, _),) = await asked(swarm, waiting.mission_id)
+        await resume_with(swarm, waiting.mission_id, {name: edit.plain()})
+        assert (await swarm.resume(waiting.mission_id)).status == "waiting"
+        assert await swarm.app.context.reviews.pending(waiting.mission_id) == [item]
+    assert stage.effects() == []
+
+
+async def test_an_approval_is_for_one_call_only(stage: "Stage") -> None:
+    """Two calls of one agent, one after the other; the first is approved and the second rejected.
+
+    Proves FR-78 and TR-16: answers come as any client of LangGraph sends them, without the name of the item.
+    """
+    play = wiping(stage, "one", "two", "three")
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        for text, action in (("one", "approve"), ("two", "reject"), ("three", "approve")):
+            ((name, item),) = await asked(swarm, waiting.mission_id)
+            assert item.payload["arguments"] == {"text": text}
+            await resume_with(swarm, waiting.mission_id, {name: stage.decide(action).plain()})
+        result = await swarm.resume(waiting.mission_id)
+    assert result.status == "done"
+    assert [effect["text"] for effect in stage.effects()] == ["one", "three"]
+
+
+async def test_an_answer_that_is_sent_twice_opens_nothing_else(stage: "Stage") -> None:
+    """A client repeats its approval of the first call while the second one is asked. Proves FR-41, FR-78 and TR-16."""
+    async with stage.swarm(wiping(stage, "one", "two"), ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        ((first, _),) = await asked(swarm, waiting.mission_id)
+        answer = {first: stage.decide().plain()}
+        await resume_with(swarm, waiting.mission_id, answer)
+        ((second, item),) = await asked(swarm, waiting.mission_id)
+        with suppress(UnknownInterruptError):  # LangGraph may say that nobody asks this any more
+            await resume_with(swarm, waiting.mission_id, answer)
+        assert await asked(swarm, waiting.mission_id) == [(second, item)]
+    assert [effect["text"] for effect in stage.effects()] == ["one"]
+
+
+async def test_garbage_calls_nothing(stage: "Stage") -> None:
+    """Proves TR-17 and FR-78: what is no decision leaves the question, and the next real answer counts."""
+    async with stage.swarm(wiping(stage, "all"), ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        answers: list[Any] = ["approve", {"action": "approve"}, {**stage.decide().plain(), "item_id": "another"}]
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        for answer in answers:
+            ((name, _),) = await asked(swarm, waiting.mission_id)
+            await resume_with(swarm, waiting.mission_id, {name: answer})
+            assert stage.effects() == []
+        ((name, still),) = await asked(swarm, waiting.mission_id)
+        assert still == item
+        await resume_with(swarm, waiting.mission_id, {name: stage.decide().plain()})
+    assert [effect["text"] for effect in stage.effects()] == ["all"]
+
+
+async def test_one_of_two_agents_is_answered(stage: "Stage") -> None:
+    """The answered agent ends its task; the other one waits, also when it is resumed. Proves FR-39, TR-16 and TR-17."""
+
+    def work(turn: "Turn") -> Any:
+        return f"{turn.task}: done" if turn.results else stage.use("ledger__wipe", turn.task)
+
+    plan = stage.plan(*(stage.task(number, tools=["ledger__wipe"]) for number in (1, 2)), stage.task(3, tools=[]))
+    play = stage.play({"go": [plan]}, lambda turn: turn.task if turn.task == "task 3" else work(turn))
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        items = {item.payload["arguments"]["text"]: item for _, item in await asked(swarm, waiting.mission_id)}
+        assert sorted(items) == ["task 1", "task 2"]
+        await swarm.answer(items["task 2"].id, stage.decide())
+        assert (await swarm.resume(waiting.mission_id)).status == "waiting"
+        assert [effect["text"] for effect in stage.effects()] == ["task 2"]
+        assert play.worked().count("task 2") == 2
+        assert (await swarm.resume(waiting.mission_id)).status == "waiting"
+        await swarm.answer(items["task 1"].id, stage.decide("reject"))
+        result = await swarm.resume(waiting.mission_id)
+    assert result.status == "done"
+    assert [effect["text"] for effect in stage.effects()] == ["task 2"]
+    assert sorted(play.worked()) == ["task 1", "task 1", "task 2", "task 2", "task 3"]
+
+
+async def test_two_calls_of_one_turn_are_two_questions(stage: "Stage") -> None:
+    """Also when they are the very same call under the same id: one is let through, one is not. Proves FR-78."""
+
+    def work(turn: "Turn") -> Any:
+        if turn.results:
+            return "ok"
+        message = stage.use("ledger__wipe", "all", ("ledger__wipe", "all"))
+        for call in message.tool_calls:
+            call["id"] = "0"
+        return message
+
+    answers = iter(["approve", "reject"])
+
+    async def reviewer(_: ReviewItem) -> ReviewDecision:
+        return stage.decide(next(answers))
+
+    play = stage.play({"go": [stage.plan(stage.task(1, tools=["ledger__wipe"]))]}, work)
+    async with stage.swarm(play, ledger=True, reviewer=reviewer) as swarm:
+        result = await swarm.run("go")
+    assert result.status == "done"
+    assert len(stage.effects()) == 1
+    assert next(answers, None) is None
+
+
+async def test_a_model_that_counts_its_calls_from_nought_each_turn_keeps_its_conversation(stage: "Stage") -> None:
+    """Every turn sees the results of all turns before it. Proves FR-9: nothing is lost within a task."""
+    play = stage.play({"go": [stage.plan(stage.task(1, tools=["ledger__look", "ledger__note"]))]})
+    play.work = stage.steps("ledger__look", "ledger__note", "ledger__look")
+    async with stage.swarm(play, ledger=True) as swarm:
+        result = await swarm.run("go")
+    assert result.status == "done"
+    assert [len(turn.results) for turn in play.requests("worker")] == [0, 1, 2, 3]
+    assert [effect["tool"] for effect in stage.effects()] == ["note"]
+
+
+async def test_an_effect_is_on_record_before_it_is_sent(stage: "Stage", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves LAW-4: when the call leaves, its key is in the journal, and no question follows it in its step."""
+    seen: list[tuple[str, str]] = []
+    play = wiping(stage, "all")
+    async with stage.swarm(play, ledger=True) as swarm:
+        mesh, pool = swarm.app.mesh, swarm.app.pool
+        real = mesh.call
+
+        async def watched(name: str, arguments: dict[str, Any], **options: Any) -> Any:
+            async with pool.connection() as connection:
+                cursor = await connection.execute(
+                    "SELECT capability, state FROM effects WHERE key = %s", (options["idempotency_key"],)
+                )
+                row = await cursor.fetchone()
+            seen.append((row["capability"], row["state"]) if row else ("", ""))
+            return await real(name, arguments, **options)
+
+        monkeypatch.setattr(mesh, "call", watched)
+        waiting = await swarm.run("go")
+        assert seen == []
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        await swarm.answer(item.id, stage.decide())
+        assert (await swarm.resume(waiting.mission_id)).status == "done"
+    assert seen == [("ledger__wipe", "begun")]
+    (effect,) = stage.effects()
+    assert effect["scope"] == waiting.mission_id
