@@ -214,8 +214,17 @@ class Models:
 
 
 def _tokens(messages: "Sequence[BaseMessage]") -> int:
-    """About how many tokens a conversation has, by the rule that four characters are one."""
-    return sum(len(str(part.content)) + len(str(getattr(part, "tool_calls", None) or "")) for part in messages) // 4
+    """About how many tokens a conversation has.
+
+    Up to the last answer that a model counted, what it counted; the rest by the rule that four characters are one.
+    """
+    counted, after = 0, list(messages)
+    for place, part in enumerate(messages):
+        usage = cast("dict[str, int] | None", getattr(part, "usage_metadata", None))
+        if usage and len(messages) > 1:
+            counted, after = max(usage["total_tokens"], 0), list(messages[place + 1 :])
+    texts = (len(str(part.content)) + len(str(getattr(part, "tool_calls", None) or "")) for part in after)
+    return counted + sum(texts) // 4
 
 
 def _cost(price: tuple[int, int], tokens_in: int, tokens_out: int) -> int:

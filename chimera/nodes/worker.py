@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
@@ -9,7 +10,9 @@ from langgraph.runtime import Runtime
 
 from chimera.core.contracts import Artifact, Evidence, Task, TaskResult
 from chimera.core.errors import MissionError
+from chimera.core.ids import digest
 from chimera.core.state import AgentState, Plain
+from chimera.models.calls import ANSWERED_BY
 from chimera.nodes.context import Context
 from chimera.nodes.prompts import prompt
 from chimera.tools.capability import Capability
@@ -30,15 +33,15 @@ class Worker:
         """
         opening: list[AnyMessage] = [] if state.get("messages") else self.opening(state)
         caller = context.caller(state["mission_id"], "worker", state["mission"])
-        aliases = {_alias(tool.name): tool.name for tool in tools}
+        names = _aliases([tool.name for tool in tools])
         message = await context.models.turn(
             caller,
-            [*state.get("messages", []), *opening],
+            [_renamed(part, names) for part in [*state.get("messages", []), *opening]],
             [
                 {
                     "type": "function",
                     "function": {
-                        "name": _alias(tool.name),
+                        "name": names[tool.name],
                         "description": tool.description,
                         "parameters": tool.input_schema,
                     },
@@ -46,10 +49,7 @@ class Worker:
                 for tool in tools
             ],
         )
-        if message.tool_calls:
-            calls = [{**call, "name": aliases.get(call["name"], call["name"])} for call in message.tool_calls]
-            message = message.model_copy(update={"tool_calls": calls})
-        return [*opening, message]
+        return [*opening, _renamed(message, {alias: name for name, alias in names.items()}, known_only=True)]
 
     def opening(self, state: AgentState) -> list[AnyMessage]:
         """What the model is told first: its role, and the task as JSON."""
@@ -83,10 +83,10 @@ async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]
         last = _with_own_ids(last, state, turns)
         messages = [*messages[:-1], last]
         calls = [{"id": call["id"], "name": call["name"], "args": call["args"]} for call in last.tool_calls]
-        if last.invalid_tool_calls and not calls:
-            messages = [*messages, HumanMessage("The arguments of your tool call are not valid JSON. Call again.")]
-    provider = context.models.names("worker")[0]
-    return {"messages": messages, "turns": turns, "calls": calls, "raw": [], "provider": provider}
+        messages += [_not_json(call["id"], f"{turns}-{place}") for place, call in enumerate(last.invalid_tool_calls)]
+    made_by = last.response_metadata.get(ANSWERED_BY) or context.models.names("worker")[0]
+    providers = {*state.get("provider", "").split(", "), str(made_by)} - {""}
+    return {"messages": messages, "turns": turns, "calls": calls, "raw": [], "provider": ", ".join(sorted(providers))}
 
 
 def after_worker(state: AgentState) -> str:
@@ -128,9 +128,40 @@ def _with_own_ids(message: AIMessage, state: AgentState, turns: int) -> AIMessag
     return message.model_copy(update={"tool_calls": calls})
 
 
+def _not_json(call_id: str | None, place: str) -> ToolMessage:
+    """The answer to a call whose arguments cannot be read: providers want one for every call."""
+    error = {"code": "CH404", "message": "the arguments of the call are not valid JSON", "retryable": True}
+    call_id = call_id or f"invalid-{place}"
+    return ToolMessage(
+        id=f"result-{call_id}", content=json.dumps({"error": error}), tool_call_id=call_id, status="error"
+    )
+
+
+def _aliases(names: Sequence[str]) -> dict[str, str]:
+    """Tools' names as providers allow them: letters, digits, underscores and hyphens, at most 64, each once."""
+    found: dict[str, str] = {}
+    for name in names:
+        alias = _alias(name)
+        found[name] = alias if alias not in found.values() else f"{alias[:55]}-{digest(name)[:8]}"
+    return found
+
+
 def _alias(name: str) -> str:
-    """A tool's name as providers allow it: letters, digits, underscores and hyphens, at most 64."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64]
+
+
+def _renamed(message: AnyMessage, names: Mapping[str, str], *, known_only: bool = False) -> AnyMessage:
+    """The message with the tools that it calls or answers renamed."""
+
+    def renamed(name: str) -> str:
+        return names.get(name) or (name if known_only else _alias(name))
+
+    if isinstance(message, AIMessage) and message.tool_calls:
+        calls = [{**call, "name": renamed(call["name"])} for call in message.tool_calls]
+        return message.model_copy(update={"tool_calls": calls})
+    if isinstance(message, ToolMessage) and message.name:
+        return message.model_copy(update={"name": renamed(message.name)})
+    return message
 
 
 def _evidence(answer: str, observations: list[Plain]) -> list[Evidence]:
