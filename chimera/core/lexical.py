@@ -77,6 +77,10 @@ class Bm25:
         found = sum(self.idf(stem) for stem in wanted if stem in self._weights[place])
         return found / whole if whole else 0.0
 
+    def shared(self, query: Iterable[str], place: int) -> int:
+        """How many different stems of the query document number ``place`` mentions."""
+        return sum(stem in self._weights[place] for stem in dict.fromkeys(query))
+
     def ranked(self, query: str) -> list[tuple[int, float]]:
         """All documents that share a stem with the query as (place, score), best first, ties by place."""
         wanted = stems(query)

@@ -55,8 +55,11 @@ def fill(schema: Mapping[str, Any], clause: str, inputs: Mapping[str, str], *, m
     ]
     if open_texts:
         body = _longest_text(open_texts, properties)
+        quoted = [match[1] or match[2] for match in _LITERAL.finditer(clause) if match[1] or match[2]]
         if may_compose:
             arguments[body] = COMPOSE
+        elif quoted and not _is_label(properties[body], body):
+            arguments[body] = quoted[0]
         for name in open_texts:
             if name not in arguments and _is_label(properties[name], name):
                 arguments[name] = _label(clause)
@@ -112,10 +115,11 @@ def _from_words(name: str, form: Mapping[str, Any], clause: str, *, is_required:
         return _typed(form, found.group()) if found and (mentioned or is_required) else None
     if form.get("type", "string") != "string":
         return None
-    return next((word for word in _literals(clause) if _has_shape(word, form) and _typed(form, word) is not None), None)
+    return next((word for word in literals(clause) if _has_shape(word, form) and _typed(form, word) is not None), None)
 
 
-def _literals(clause: str) -> list[str]:
+def literals(clause: str) -> list[str]:
+    """The words of a text that may be values: URLs, quoted texts without their quotes, and plain words."""
     return [match[1] or match[2] or match[0].rstrip(".!?:)") for match in _LITERAL.finditer(clause)]
 
 

@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chimera.core.lexical import Bm25, stems
-from chimera.models.offline.filling import COMPOSE, Filled, fill, is_place
+from chimera.models.offline.filling import COMPOSE, Filled, fill, is_place, literals
 
 MENTIONED = 0.30
 """The least share of a clause's meaning that a tool's description must mention."""
+
+SHARED = 3
+"""So many words in common with a description are enough, however much else a clause says."""
 
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
 _JOINTS = re.compile(r",?\s+(?:and then|then|and)\s+", re.IGNORECASE)
@@ -26,6 +29,10 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
     """A task for each part of the goal that some tool's description covers; the other parts are named as unmet."""
     tools: list[dict[str, Any]] = request["tools"]
     index = Bm25([_fields(tool) for tool in tools])
+    given: dict[str, str] = request.get("inputs") or {}
+    named = [word for word in literals(str(request["goal"])) if is_place(word)]
+    # A place that the goal names is an input like any other, for whichever part of the goal needs it.
+    places = {**{f"place {number}": word for number, word in enumerate(named, 1)}, **given}
     tasks: list[dict[str, Any]] = []
     unmet: list[str] = []
     surest: list[float] = []
@@ -35,15 +42,19 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
             unmet.append(f"no tool covers: {clause}")
             continue
         tool, covered = found
-        inputs: dict[str, str] = request.get("inputs") or {}
+        inputs = places
         if not tool.get("read_only"):  # what the user gave to read from is no place to write to
-            inputs = {name: value for name, value in inputs.items() if not is_place(value)}
+            inputs = {name: value for name, value in places.items() if not is_place(value)}
         filled = fill(tool["input_schema"], clause, inputs, may_compose=bool(tasks))
         if filled.missing:
             unmet.append(f"{tool['name']} needs {', '.join(filled.missing)} for: {clause}")
             continue
         tasks.append(_task(len(tasks) + 1, clause, tool, filled, tasks))
         surest.append(covered)
+    used = {str(value) for task in tasks for filled in task["arguments"].values() for value in filled.values()}
+    unmet += [
+        f"nothing reads the input {name}" for name, value in given.items() if is_place(value) and value not in used
+    ]
     whole = len(tasks) + len(unmet)
     confidence = round(sum(0.5 + 0.4 * covered for covered in surest) / whole, 2) if whole else 0.0
     return {
@@ -67,9 +78,10 @@ def _clauses(goal: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list
         pieces = [piece for piece in _JOINTS.split(sentence.strip(" .!?;")) if stems(piece)]
         merged: list[str] = []
         for piece in pieces:
-            before = _best(merged[-1], index, tools) if merged else None
-            here = _best(piece, index, tools)
-            if merged and (here is None or (before is not None and before[0]["name"] == here[0]["name"])):
+            # By rank alone: a part that hardly any tool covers is still a part of its own, and named as unmet.
+            before = next(iter(index.ranked(_spoken(merged[-1]))), None) if merged else None
+            here = next(iter(index.ranked(_spoken(piece))), None)
+            if merged and (here is None or (before is not None and before[0] == here[0])):
                 merged[-1] = f"{merged[-1]} and {piece}"
             else:
                 merged.append(piece)
@@ -80,19 +92,31 @@ def _clauses(goal: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list
 def _best(
     clause: str, index: Bm25, tools: Sequence[Mapping[str, Any]], refused: set[str] | None = None
 ) -> tuple[Mapping[str, Any], float] | None:
-    wanted = stems(clause)
-    for place, _ in index.ranked(clause):
+    wanted = stems(_spoken(clause))
+    for place, _ in index.ranked(_spoken(clause)):
         covered = index.coverage(wanted, place)
-        if covered >= MENTIONED and tools[place]["name"] not in (refused or ()):
+        if (covered >= MENTIONED or index.shared(wanted, place) >= SHARED) and tools[place]["name"] not in (
+            refused or ()
+        ):
             return tools[place], covered
     return None
+
+
+def _spoken(clause: str) -> str:
+    """The clause without paths, URLs and quoted texts: they are material, and say nothing of what is to be done."""
+    for literal in literals(clause):
+        if is_place(literal) or f'"{literal}"' in clause:
+            clause = clause.replace(literal, " ")
+    return clause
 
 
 def _task(
     number: int, clause: str, tool: Mapping[str, Any], filled: Filled, before: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     composes = COMPOSE in filled.arguments.values()
-    criteria = [{"kind": "nonempty"}, {"kind": "cited"}]
+    criteria = [{"kind": "nonempty"}]
+    if composes or tool.get("read_only"):  # a deed is not a claim, and leaves nothing to cite
+        criteria.append({"kind": "cited"})
     if composes:
         criteria.append({"kind": "artifact"})
     return {

@@ -57,16 +57,21 @@ def _claims(result: Mapping[str, Any]) -> list[str]:
     if lines:
         return lines
     cites = "".join(f" [{item['id']}]" for item in (result.get("evidence") or [])[:MAX_CITES])
-    text = " ".join(str(result.get("text") or "").split())[:MAX_TEXT]
+    text = _unbracketed(" ".join(str(result.get("text") or "").split())[:MAX_TEXT])
     return [f"- {text}{cites}"] if text else []
 
 
 def _claim(record: Mapping[str, Any]) -> str:
     plain = {key: value for key, value in record.items() if isinstance(value, str | int | float) and key != "evidence"}
     label = next((str(value) for value in plain.values() if isinstance(value, str)), "")
-    rest = ", ".join(f"{key} {_short(value)}" for key, value in plain.items() if value != label)
+    rest = _unbracketed(", ".join(f"{key} {_short(value)}" for key, value in plain.items() if value != label))
     cites = "".join(f" [{cite}]" for cite in record["evidence"][:MAX_CITES])
-    return f"- **{label}**: {rest}{cites}"
+    return f"- **{_unbracketed(label)}**: {rest}{cites}"
+
+
+def _unbracketed(text: str) -> str:
+    """Text of a tool without square brackets, so that nothing in it passes for a citation."""
+    return text.replace("[", "(").replace("]", ")")
 
 
 def _short(value: str | int | float) -> str:
