@@ -3,17 +3,18 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from dataclasses import dataclass
+from typing import Any, cast
 
 from chimera.core.contracts import Check, Criterion, Evidence, TaskResult
+from chimera.core.fit import misfit
+from chimera.nodes.figures import Holdings, figures
 
-_CITE = re.compile(r"\[([^\[\]\s]{1,120})\]")
-_NUMBER = re.compile(r"(?<![\w.,/#:@-])\d+(?:[.,]\d+)*(?![\w/#:@-])")
-_BULLET = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+")
-_EXEMPT = re.compile(r"^\s*(?:#|>|```|---|\|?\s*[-:| ]+\|?\s*$)")
-_SOURCES = re.compile(r"^#+\s*(?:sources|references|quellen)\s*$", re.IGNORECASE)
+_CITE = re.compile(r"\[([^\[\]\s]{1,120})\](?!\()")  # a bracket before a parenthesis is a link
+_BULLET = re.compile(r"(?:[-*+]|\d{1,9}[.)])\s+")
+_SOURCES = re.compile(r"#+\s*(?:sources|references|quellen)\W*", re.IGNORECASE)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
+_RULE_CHARACTERS = frozenset("-:|*_= ")
 
 
 def check(
@@ -51,58 +52,70 @@ def check(
 def uncited_claims(documents: Sequence[str], evidence: Iterable[Evidence], facts: Iterable[str]) -> Iterator[str]:
     """What is wrong with the claims of some documents; nothing when all are grounded.
 
-    A claim is a list item, or a sentence with a number; headings, quotes and the list of sources are none.
+    A claim is a list item, or a sentence or table row with a number, and cites its evidence on its own line. Headings
+    are none; in the list of sources only the ids are looked at.
     """
-    known = {item.id: item.text for item in evidence}
-    numbers = {number for text in [*known.values(), *facts] for number in _numbers(text)}
-    claims = [claim for text in documents for claim in _claims(text)]
-    if not claims and not any(_CITE.search(text) for text in documents):
+    evidence, facts = list(evidence), list(facts)
+    known = {item.id for item in evidence}
+    # A bracket that stands in the material itself, such as [WIP] in a title, is quoted and cites nothing.
+    quoted = {found for text in [*(item.text for item in evidence), *facts] for found in _CITE.findall(text)} - known
+    holdings = Holdings(evidence, facts)
+    lines = [line for text in documents for line in _lines(text)]
+    if not any(line.is_claim for line in lines) and not any(known.intersection(line.cites) for line in lines):
         yield "nothing is cited"
-    for claim in claims:
-        cites = _CITE.findall(claim)
-        unknown = [cite for cite in cites if cite not in known]
+    for line in lines:
+        unknown = [cite for cite in line.cites if cite not in known and cite not in quoted]
+        cites = known.intersection(line.cites)
         if unknown:
             yield f"cites {unknown[0]}, which no tool gave"
-        elif not cites:
-            yield f"has no citation: {claim.strip()[:120]}"
-        else:
-            made_up = [number for number in _numbers(_CITE.sub(" ", claim)) if not _occurs(number, numbers)]
-            if made_up:
-                yield f"says {made_up[0]}, which no tool gave: {claim.strip()[:120]}"
+        elif line.is_claim and not cites:
+            yield f"has no citation: {line.text.strip()[:120]}"
+        elif line.is_claim:
+            made_up = next(holdings.lacks(_CITE.sub(" ", line.text), cites), None)
+            if made_up is not None:
+                yield f"says {made_up}, which its evidence does not hold: {line.text.strip()[:120]}"
 
 
-def _claims(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        if _SOURCES.match(line):
-            return
-        if not line.strip() or _EXEMPT.match(line):
+@dataclass(frozen=True)
+class _Line:
+    text: str
+    cites: Sequence[str]
+    is_claim: bool
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    """The lines of a document that say or cite something; headings, rules and the fences of code are left out."""
+    in_sources = False
+    for raw in text.splitlines():
+        line = raw.strip().lstrip("> ")
+        if line.startswith("#"):
+            in_sources = _SOURCES.fullmatch(line) is not None
             continue
-        if _BULLET.match(line):
-            yield _BULLET.sub("", line)
+        if not line or line.startswith("```") or _RULE_CHARACTERS.issuperset(line):
+            continue
+        cites = _CITE.findall(line)
+        bullet = _BULLET.match(line)
+        says = line[bullet.end() :] if bullet else line
+        if in_sources:
+            yield _Line(says, cites, is_claim=False)
+        elif bullet or line.startswith("|"):
+            yield _Line(says, cites, is_claim=bool(bullet) or _has_number(says))
         else:
-            sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z0-9])", line)
-            yield from (sentence for sentence in sentences if _NUMBER.search(_CITE.sub(" ", sentence)))
+            found = [part for part in _SENTENCE.split(says) if _has_number(part)]
+            yield from (_Line(part, _CITE.findall(part) or cites, is_claim=True) for part in found)
+            if not found:
+                yield _Line(says, cites, is_claim=False)
 
 
-def _numbers(text: str) -> list[str]:
-    return [found.replace(",", "") for found in _NUMBER.findall(text)]
-
-
-def _occurs(number: str, known: set[str]) -> bool:
-    """Whether a number is among the known ones, exactly or as one of them rounded."""
-    if number in known:
-        return True
-    places = len(number.partition(".")[2])
-    try:
-        wanted = float(number)
-        return any(round(float(other), places) == wanted for other in known if other.count(".") < 2)
-    except ValueError:
-        return False
+def _has_number(text: str) -> bool:
+    return bool(figures(_CITE.sub(" ", text)))
 
 
 def _schema_violation(schema: str, answer: str) -> str:
     try:
-        error = next(Draft202012Validator(json.loads(schema)).iter_errors(json.loads(answer)), None)
-    except (ValueError, SchemaError):
+        form, value = json.loads(schema), json.loads(answer)
+    except (ValueError, RecursionError):
         return "the answer or the schema is not JSON"
-    return f"{'/'.join(map(str, error.absolute_path)) or 'answer'} violates {error.validator}" if error else ""
+    if not isinstance(form, dict):
+        return "the schema is no JSON Schema"
+    return misfit(cast("dict[str, Any]", form), value) or ""
