@@ -10,8 +10,11 @@ from chimera.models.offline.filling import COMPOSE, Filled, fill, is_place, lite
 MENTIONED = 0.30
 """The least share of a clause's meaning that a tool's description must mention."""
 
-SHARED = 3
-"""So many words in common with a description are enough, however much else a clause says."""
+MENTIONED_BY_MANY = 0.45
+"""The least product of that share and the number of words in common, which is enough as well."""
+
+OWN_PART = 3
+"""Words of meaning from which on a piece that no tool speaks of is a part of its own, not more of the one before."""
 
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
 _JOINTS = re.compile(r",?\s+(?:and then|then|and)\s+", re.IGNORECASE)
@@ -81,7 +84,8 @@ def _clauses(goal: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list
             # By rank alone: a part that hardly any tool covers is still a part of its own, and named as unmet.
             before = next(iter(index.ranked(_spoken(merged[-1]))), None) if merged else None
             here = next(iter(index.ranked(_spoken(piece))), None)
-            if merged and (here is None or (before is not None and before[0] == here[0])):
+            continues = here is None and len(stems(piece)) < OWN_PART
+            if merged and (continues or (before is not None and here is not None and before[0] == here[0])):
                 merged[-1] = f"{merged[-1]} and {piece}"
             else:
                 merged.append(piece)
@@ -95,9 +99,9 @@ def _best(
     wanted = stems(_spoken(clause))
     for place, _ in index.ranked(_spoken(clause)):
         covered = index.coverage(wanted, place)
-        if (covered >= MENTIONED or index.shared(wanted, place) >= SHARED) and tools[place]["name"] not in (
-            refused or ()
-        ):
+        # The longer a clause, the smaller the share that one description can mention.
+        enough = covered >= MENTIONED or covered * index.shared(wanted, place) >= MENTIONED_BY_MANY
+        if enough and tools[place]["name"] not in (refused or ()):
             return tools[place], covered
     return None
 
