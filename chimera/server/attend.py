@@ -13,6 +13,8 @@ from chimera.nodes.context import Context
 from chimera.server.ending import end
 from chimera.swarm import RECURSION_LIMIT, WATCH_S
 
+STOP_AGAIN_S = 2.0
+
 
 async def attended(mission_id: str, parts: AsyncGenerator[Any], context: Context) -> AsyncGenerator[Any]:
     """Pass on the parts of a running mission, as long as it may run.
@@ -70,5 +72,9 @@ async def _until_it_must_stop(mission_id: str, context: Context) -> None:
 
 
 async def _stop(task: "asyncio.Future[Any]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    # More than once: before Python 3.12 a cancellation gets lost where asyncio.wait_for has its result in that moment.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=STOP_AGAIN_S)
+    if not task.cancelled():
+        task.exception()  # seen: what stops the mission goes before it
