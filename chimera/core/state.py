@@ -73,6 +73,7 @@ class TeamState(ReviewState):
     finished: NotRequired[dict[str, Plain]]
     feedback: NotRequired[dict[str, list[str]]]
     refused_tools: NotRequired[list[str]]
+    setbacks: NotRequired[list[str]]
     questions: NotRequired[list[Plain]]
     problem: NotRequired[Plain | None]
     reports: NotRequired[Annotated[list[Plain], operator.add]]

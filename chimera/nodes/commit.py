@@ -58,7 +58,7 @@ async def plan_anew(state: TeamState, update: dict[str, Any], void: list[str], c
     await context.record(
         state["mission_id"], state["mission"], "void", "commit", team=state["team"]["name"], tasks=void
     )
-    forgotten: dict[str, Any] = {"questions": [], "feedback": {}, "refused_tools": [], "replans": 0}
+    forgotten: dict[str, Any] = {"questions": [], "feedback": {}, "refused_tools": [], "setbacks": [], "replans": 0}
     return Command(update={**update, **forgotten}, goto="planner")
 
 
@@ -74,7 +74,11 @@ def after_settling(state: TeamState, update: dict[str, Any], context: Context) -
         return Command(update={**update, "review_item": questions[0], "review_decision": None}, goto="review")
     failed, reasons = failures(state)
     if failed and state.get("replans", 0) < context.settings.max_replans:
-        again = {"refused_tools": _tools_of(state, failed), "replans": state.get("replans", 0) + 1}
+        again = {
+            "refused_tools": _tools_of(state, failed),
+            "replans": state.get("replans", 0) + 1,
+            "setbacks": [*state.get("setbacks", []), *reasons],
+        }
         return Command(update={**update, **again}, goto="planner")
     if failed and not state.get("problem"):
         item = about_giving_up(state, failed, reasons).plain()

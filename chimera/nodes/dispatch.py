@@ -17,7 +17,8 @@ def ready_tasks(state: TeamState) -> list[str]:
     return [
         task.id
         for task in plan.tasks
-        if states.get(task.id) not in ("done", "failed", "waiting") and all(states.get(need) == "done" for need in task.depends_on)
+        if states.get(task.id) not in ("done", "failed", "waiting")
+        and all(states.get(need) == "done" for need in task.depends_on)
     ]
 
 

@@ -121,7 +121,12 @@ async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]
         return _unplanned(state, fresh, error)
     except ModelError as error:
         await context.record(
-            state["mission_id"], mission, "team.stopped", f"planner:{team['name']}", team=team["name"], **error.as_dict()
+            state["mission_id"],
+            mission,
+            "team.stopped",
+            f"planner:{team['name']}",
+            team=team["name"],
+            **error.as_dict(),
         )
         raise GraphInterrupt from error  # not raised as it is: that would take the other teams with it
     await context.missions.plan_tasks(state["mission_id"], team["name"], plan_round, plan, mission.context_version)

@@ -31,7 +31,7 @@ async def report(state: TeamState) -> dict[str, Any]:
         "artifacts": [item.plain() for result in results.values() for item in result.artifacts],
         "evidence": [item.plain() for result in results.values() for item in result.evidence],
         "unmet": missing,
-        "reasons": _reasons(state, problem),
+        "reasons": _reasons(state, problem, all_done=not missing),
         "refused": bool(problem) and not (problem or {}).get("accepted"),
         "context_version": state.get("context_version", ""),
         "plan_round": state["plan_round"],
@@ -41,6 +41,9 @@ async def report(state: TeamState) -> dict[str, Any]:
     return {"reports": [found]}
 
 
-def _reasons(state: TeamState, problem: Plain | None) -> list[str]:
+def _reasons(state: TeamState, problem: Plain | None, *, all_done: bool) -> list[str]:
+    """What went wrong; of earlier plans too, unless the last one made it good."""
     _, reasons = failures(state)
-    return [*([f"{problem['code']} {problem['message']}"] if problem else []), *reasons]
+    earlier = [] if all_done else state.get("setbacks", [])
+    ended = [f"{problem['code']} {problem['message']}"] if problem else []
+    return list(dict.fromkeys([*ended, *earlier, *reasons]))

@@ -211,6 +211,6 @@ async def test_a_bigger_budget_lets_a_mission_go_on(stage: "Stage") -> None:
         return turn.task
 
     play = stage.play({"old": [stage.plan(stage.task(1), stage.task(2, 1))]}, work)
-    async with stage.swarm(play, max_tokens=1_000) as swarm:
-        result = await amended(swarm, gate, Mission(goal="old", budget=Budget(tokens=500)))
+    async with stage.swarm(play, max_tokens=1_000_000) as swarm:
+        result = await amended(swarm, gate, Mission(goal="old", budget=Budget(tokens=500_000)))
     assert (result.status, result.answer) == ("done", "task 2")

@@ -227,35 +227,35 @@ async def test_a_budget_that_runs_out_in_the_middle_keeps_what_was_finished(stag
     """
     play = stage.play({"go": [stage.plan(stage.task(1), stage.task(2, 1), stage.task(3, 2))]})
     async with stage.swarm(play) as swarm:
-        result = await swarm.run(Mission(goal="go", budget=Budget(tokens=40)))  # a call of this stage takes ten
+        result = await swarm.run(Mission(goal="go", budget=Budget(tokens=40_000)))  # a call of this stage takes 10,000
         rows = await swarm.app.context.missions.tasks(result.mission_id)
     assert result.status == "partial", result
     assert result.answer == "task 2: done"
     assert result.unmet == ["task 3: not done"]
     assert any("CH701" in reason for reason in result.reasons)
-    assert result.usage.tokens_in + result.usage.tokens_out == 40
+    assert result.usage.tokens_in + result.usage.tokens_out == 40_000
     assert [row["state"] for row in rows] == ["done", "done", "failed"]
 
 
 async def test_a_money_budget_stops_a_mission_too(stage: "Stage") -> None:
-    """Proves FR-18 and TR-8: ten tokens at 1,000,000 each for a million are ten units a call."""
+    """Proves FR-18 and TR-8: 10,000 tokens at 1,000,000 for a million are 10,000 units a call."""
     prices = {"scripted": (1_000_000, 1_000_000)}
     play = stage.play({"go": [stage.plan(stage.task(1), stage.task(2, 1))]})
     async with stage.swarm(play, prices=prices) as swarm:
-        result = await swarm.run(Mission(goal="go", budget=Budget(money=Money(units=30))))
+        result = await swarm.run(Mission(goal="go", budget=Budget(money=Money(units=30_000))))
     assert (result.status, result.answer) == ("partial", "task 1: done")
-    assert result.usage.cost == Money(units=30)
+    assert result.usage.cost == Money(units=30_000)
     assert any("CH701" in reason for reason in result.reasons)
 
 
 async def test_a_plan_that_costs_too_much_is_refused_before_it_begins(stage: "Stage") -> None:
     """Proves FR-6."""
-    play = stage.play({"go": [stage.plan(stage.task(1, cost_tokens=90), stage.task(2, cost_tokens=10))]})
+    play = stage.play({"go": [stage.plan(stage.task(1, cost_tokens=90_000), stage.task(2, cost_tokens=10_000))]})
     async with stage.swarm(play) as swarm:
-        result = await swarm.run(Mission(goal="go", budget=Budget(tokens=100)))  # twenty are used by then
-        exact = await swarm.run(Mission(goal="go", budget=Budget(tokens=120)))
+        result = await swarm.run(Mission(goal="go", budget=Budget(tokens=100_000)))  # 20,000 are used by then
+        exact = await swarm.run(Mission(goal="go", budget=Budget(tokens=120_000)))
     assert result.status == "failed"
-    assert result.reasons == ["CH701 the plan needs about 100 tokens, 80 are left"]
+    assert result.reasons == ["CH701 the plan needs about 100000 tokens, 80000 are left"]
     assert exact.status == "done"
     assert len(play.worked()) == 2  # of the second mission
 
@@ -266,7 +266,7 @@ async def test_usage_adds_up_by_call(stage: "Stage") -> None:
     async with stage.swarm(play) as swarm:
         result = await swarm.run("go")
     assert result.usage.calls == len(play.asked) == 5
-    assert (result.usage.tokens_in, result.usage.tokens_out) == (35, 15)
+    assert (result.usage.tokens_in, result.usage.tokens_out) == (35_000, 15_000)
 
 
 # --- effects whose outcome nobody knows ------------------------------------------------------------------------------
