@@ -198,12 +198,17 @@ class MissionStore:
     ) -> bool:
         """Record a judged result, if the mission still asks what it was made from (optimistic concurrency).
 
-        Returns False, and records the task as void, when the mission's context has moved.
+        Returns False, and records the task as void, when the mission's context has moved. A task that is done keeps
+        the result that it is done with, also when a process that was given up wakes up and brings another one.
         """
         row = await fetch_one(
             self._pool,
-            "UPDATE tasks AS t SET state = CASE WHEN m.context_version = %(version)s THEN %(state)s ELSE 'void' END, "
-            "result = %(result)s, verdict = %(verdict)s, updated_at = now() FROM missions AS m "
+            "UPDATE tasks AS t SET "
+            "state = CASE WHEN m.context_version <> %(version)s THEN 'void' WHEN t.state = 'done' THEN 'done' "
+            "ELSE %(state)s END, "
+            "result = CASE WHEN t.state = 'done' THEN t.result ELSE %(result)s END, "
+            "verdict = CASE WHEN t.state = 'done' THEN t.verdict ELSE %(verdict)s END, "
+            "updated_at = CASE WHEN t.state = 'done' THEN t.updated_at ELSE now() END FROM missions AS m "
             "WHERE m.id = t.mission_id AND (t.mission_id, t.team, t.plan_round, t.id) = "
             "(%(mission)s, %(team)s, %(round)s, %(task)s) RETURNING t.state",
             {
