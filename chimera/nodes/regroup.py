@@ -10,9 +10,7 @@ from chimera.nodes.context import Context
 from chimera.nodes.orchestrator import shared
 
 
-async def regroup(
-    state: MissionState, runtime: Runtime[Context]
-) -> Command[Literal["finish", "orchestrator", "team"]]:
+async def regroup(state: MissionState, runtime: Runtime[Context]) -> Command[Literal["finish", "orchestrator", "team"]]:
     """Let the mission finish, unless it was changed after a team was done: then that team goes on.
 
     A team follows a change by itself while it works. When the goal changed that was divided over several teams, it is
