@@ -1,0 +1,205 @@
+"""A program whose processes are made to die: ``doomed.py CONFIG``, for the tests of kills and interruptions.
+
+It loads Chimera once, and forks a process in a group of its own for each order, one line of JSON on its input:
+``{"do": "run", "resume" or "cancel", "mission_id": ID, "at": [POINT, N], "then": "stop" or "hang"}``. When the process
+comes to a point for the Nth time it says so and stops, or waits there. Points stand before and after every write to the
+records, every checkpoint, every event and every call of a tool. All that a process says is lines of JSON.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+from chimera import app, swarm
+from chimera.core.contracts import Mission, Plan, ReviewDecision, ReviewItem, Task
+from chimera.core.errors import ChimeraError
+from chimera.core.settings import Settings
+from chimera.models.scripted import ScriptedModel
+from chimera.review.queue import ReviewQueue
+from chimera.store.audit import AuditLog
+from chimera.store.effects import EffectJournal
+from chimera.store.events import EventBus
+from chimera.store.missions import MissionStore
+from chimera.store.usage import UsageLog
+from chimera.tools.mesh.mesh import ToolMesh
+
+CONFIG: dict[str, Any] = json.loads(sys.argv[1])
+EFFECTS, TURNS = Path(CONFIG["effects"]), Path(CONFIG["turns"])
+WATCHED: dict[type[Any], tuple[str, ...]] = {
+    AsyncPostgresSaver: ("aput", "aput_writes"),
+    MissionStore: ("create", "plan_tasks", "start_task", "commit_task", "set_status", "finish"),
+    EffectJournal: ("begin", "end"),
+    ReviewQueue: ("open", "decide"),
+    AuditLog: ("append",),
+    UsageLog: ("add",),
+    EventBus: ("publish",),
+    ToolMesh: ("call",),
+}
+
+
+def write_down(path: Path, line: dict[str, Any]) -> None:
+    """Add a line to a file."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def say(**what: Any) -> None:
+    """One line, in one write."""
+    os.write(1, json.dumps({"pid": os.getpid(), **what}).encode() + b"\n")
+
+
+# --- the play --------------------------------------------------------------------------------------------------------
+
+
+def _task(number: int, title: str, *needs: str, tool: str = "", **fields: Any) -> Task:
+    tools = [f"ledger__{tool}"] if tool else []
+    return Task(id=f"t{number}", title=title, instruction=title, depends_on=list(needs), tools=tools, **fields)
+
+
+PLANS = {
+    "build": [
+        _task(1, "left wall", tool="note"),
+        _task(2, "right wall", tool="note"),
+        _task(3, "roof", "t1", "t2", tool="wipe"),
+        _task(4, "report", "t3", criteria=[{"kind": "contains", "value": "checked"}]),
+    ],
+    "paint": [_task(1, "paint", tool="put")],
+}
+
+
+def _form(name: str, filled: dict[str, Any]) -> AIMessage:
+    return AIMessage(content="", tool_calls=[{"name": name, "args": filled, "id": "form", "type": "tool_call"}])
+
+
+def divide(_messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
+    """The orchestrator: a team for each plan."""
+    return _form(tools[0], {"teams": [{"name": goal, "goal": goal} for goal in PLANS]})
+
+
+def plan(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
+    """The planner."""
+    goal = json.loads(str(messages[1].content))["goal"]
+    return _form(tools[0], Plan(tasks=PLANS[goal], confidence=0.9).plain())
+
+
+def work(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
+    """The worker: it calls the one tool of its task, and writes down each turn that it takes."""
+    request = json.loads(str(messages[1].content))
+    title = request["task"]["title"]
+    results = [json.loads(str(message.content)) for message in messages if isinstance(message, ToolMessage)]
+    turn = {
+        "pid": os.getpid(),
+        "mission": CONFIG["mission_id"],
+        "task": title,
+        "again": bool(request["feedback"]),
+        "turn": len(results),
+    }
+    write_down(TURNS, turn)
+    if tools and not results:
+        call = {"name": tools[0], "args": {"text": f"{CONFIG['mission_id']} {title}"}, "id": "0", "type": "tool_call"}
+        return AIMessage(content="", tool_calls=[call])
+    if any("error" in result for result in results):
+        return AIMessage(content="")
+    return AIMessage(content=f"{title}: checked" if request["feedback"] else f"{title}: done")
+
+
+async def human(item: ReviewItem) -> ReviewDecision:
+    """Says yes. Where nobody knows whether an effect happened, looks, and does by hand what is missing."""
+    if item.payload.get("kind") == "result":
+        title = next(task.title for tasks in PLANS.values() for task in tasks if repr(task.title) in item.question)
+        text = f"{CONFIG['mission_id']} {title}"
+        if text not in EFFECTS.read_text("utf-8"):
+            write_down(EFFECTS, {"tool": "by hand", "text": text, "key": "by hand"})
+    return ReviewDecision(action="approve", reviewer="ada")
+
+
+# --- points ----------------------------------------------------------------------------------------------------------
+
+_met: Counter[str] = Counter()
+
+
+async def reach(point: str, order: dict[str, Any]) -> None:
+    """Come to a point; stop or hang there when the order says so."""
+    _met[point] += 1
+    if order.get("at") == [point, _met[point]]:
+        say(at=point)
+        if order.get("then") == "hang":
+            await asyncio.Event().wait()
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def watch(kind: type[Any], name: str, order: dict[str, Any]) -> None:
+    """Put a point before and one after a method."""
+    real = getattr(kind, name)
+
+    async def watched(*args: Any, **options: Any) -> Any:
+        await reach(f"before {kind.__name__}.{name}", order)
+        result = await real(*args, **options)
+        await reach(f"after {kind.__name__}.{name}", order)
+        return result
+
+    setattr(kind, name, watched)
+
+
+def no_servers(_settings: Settings) -> list[Any]:
+    """Chimera's own tool servers take a second to start, and have no part in this."""
+    return []
+
+
+async def obey(order: dict[str, Any]) -> None:
+    """Run, resume or cancel the mission."""
+    script = {"orchestrator": divide, "planner": plan, "worker": work}
+    models = {role: ScriptedModel(script=[line]) for role, line in script.items()}
+    settings = Settings.model_validate(CONFIG["settings"])
+    async with swarm.ChimeraSwarm(settings, models=models, reviewer=human) as opened:
+        try:
+            if order["do"] == "cancel":
+                say(cancelled=await opened.cancel(order["mission_id"]))
+                return
+            if order["do"] == "run":
+                result = await opened.run(Mission(goal="a house"), mission_id=order["mission_id"])
+            else:
+                result = await opened.resume(order["mission_id"])
+            say(result=result.plain(), met=_met)
+        except ChimeraError as error:
+            say(error=error.as_dict())
+
+
+def main() -> None:
+    """Fork for each order, until the input ends."""
+    app.first_party = no_servers
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead here
+    say(ready=True)
+    for line in sys.stdin:
+        if os.fork() == 0:
+            live(json.loads(line))
+
+
+def live(order: dict[str, Any]) -> None:
+    """Carry out one order, in a process of its own."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    CONFIG["mission_id"] = order["mission_id"]
+    for kind, names in WATCHED.items():
+        for name in names:
+            watch(kind, name, order)
+    say(begun=order["do"])
+    try:
+        asyncio.run(obey(order))
+    except KeyboardInterrupt:
+        say(interrupted=True)
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
