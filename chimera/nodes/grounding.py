@@ -108,7 +108,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _has_number(text: str) -> bool:
-    return bool(figures(_CITE.sub(" ", text)))
+    return next(figures(_CITE.sub(" ", text)), None) is not None
 
 
 def _schema_violation(schema: str, answer: str) -> str:

@@ -55,7 +55,11 @@ class Judge:
                 outcome="retry", confidence=0.9, reasons=[f"{error.get('code', '')} {error.get('message', '')}".strip()]
             )
         by_rule = [criterion for criterion in request.task.criteria if criterion.kind != "text"]
-        checks = [check(rule, request.result, request.documents, request.evidence, request.facts) for rule in by_rule]
+        # What the user said may be repeated without a source. In a thread: a long document takes its time.
+        facts = [*request.facts, str(request.mission.get("goal", "")), *request.mission.get("constraints", [])]
+        checks = await asyncio.to_thread(
+            lambda: [check(rule, request.result, request.documents, request.evidence, facts) for rule in by_rule]
+        )
         confidence = GROUNDED
         in_words = [criterion.value for criterion in request.task.criteria if criterion.kind == "text"]
         if in_words and all(found.passed for found in checks):
@@ -78,13 +82,21 @@ class Judge:
             [SystemMessage(prompt("judge")), HumanMessage(json.dumps(body, ensure_ascii=False))],
             Opinion,
         )
-        missing = len(criteria) - len(opinion.checks)
-        left_out = (
-            [Check(criterion=text, passed=False, why="not judged") for text in criteria[-missing:]]
-            if missing > 0
-            else []
-        )
-        return opinion.model_copy(update={"checks": [*opinion.checks, *left_out]})
+        return opinion.model_copy(update={"checks": _one_for_each(criteria, opinion.checks)})
+
+
+def _one_for_each(criteria: list[str], checks: list[Check]) -> list[Check]:
+    """The check of each criterion: by its text, else in the order of those whose text is nobody's; else it failed."""
+    by_text: dict[str, list[Check]] = {" ".join(text.split()).lower(): [] for text in criteria}
+    reworded: list[Check] = []
+    for found in checks:
+        by_text.get(" ".join(found.criterion.split()).lower(), reworded).append(found)
+    judged: list[Check] = []
+    for text in criteria:
+        own = by_text[" ".join(text.split()).lower()] or ([reworded.pop(0)] if reworded else [])
+        why = next((found.why for found in own if not found.passed), "") if own else "not judged"
+        judged.append(Check(criterion=text, passed=bool(own) and all(found.passed for found in own), why=why))
+    return judged
 
 
 def verdict_of(checks: list[Check], confidence: float, least: float, enough: float) -> Verdict:
@@ -142,7 +154,8 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
 
 async def _verdict(request: JudgeRequest, context: Context) -> Verdict:
     error = request.result.error or {}
-    if error.get("outcome") == "unknown":  # to try again could do it twice: that is for a human to decide
+    if error.get("outcome") == "unknown" and not error.get("retryable", True):
+        # To try again could do it twice: that is for a human to decide.
         return Verdict(outcome="escalate", confidence=0.0, reasons=[f"{error['code']} {error['message']}"])
     try:
         return await context.judge.judge(request, context)
@@ -168,10 +181,20 @@ def _ancestors(state: TeamState, task_id: str) -> list[str]:
 async def _artifact_texts(mission_id: str, result: TaskResult, context: Context) -> list[str]:
     texts: list[str] = []
     for artifact in result.artifacts:
-        if artifact.media_type.startswith("text/"):
-            try:
-                _, data = await asyncio.to_thread(context.artifacts.read, mission_id, artifact.name)
-            except ArtifactNotFound:
-                continue  # the criterion "artifact" and the digest at download are what notice a lost file
+        try:
+            _, data = await asyncio.to_thread(context.artifacts.read, mission_id, artifact.name)
+        except ArtifactNotFound:
+            continue  # the criterion "artifact" and the digest at download are what notice a lost file
+        if artifact.media_type.startswith("text/") or _is_prose(data):
             texts.append(data.decode("utf-8", "replace"))
     return texts
+
+
+def _is_prose(data: bytes) -> bool:
+    """Whether a file can be read as text and is no JSON: what a worker calls it does not take it out of judgement."""
+    try:
+        return b"\0" not in data and not isinstance(json.loads(data.decode("utf-8")), dict | list)
+    except UnicodeDecodeError:
+        return False
+    except (ValueError, RecursionError):
+        return True
