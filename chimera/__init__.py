@@ -7,12 +7,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from chimera.core.contracts import Budget, Decision, Mission, MissionResult, ReviewDecision, ReviewItem, Verdict
+    from chimera.core.contracts import (
+        Budget,
+        Criterion,
+        Decision,
+        Event,
+        Mission,
+        MissionResult,
+        Plan,
+        ReviewDecision,
+        ReviewItem,
+        Task,
+        Verdict,
+    )
     from chimera.core.errors import ChimeraError
     from chimera.core.money import Money
+    from chimera.core.settings import Settings
     from chimera.guards.gateway import SecurityGateway
     from chimera.nodes.judge import Judge
-    from chimera.nodes.planner import Planner
+    from chimera.nodes.planner import Planner, PlanRequest
     from chimera.nodes.worker import Worker
     from chimera.skills.trends import TrendFetcher
     from chimera.swarm import ChimeraSwarm
@@ -22,15 +35,21 @@ _HOMES = {
     "Budget": "chimera.core.contracts",
     "ChimeraError": "chimera.core.errors",
     "ChimeraSwarm": "chimera.swarm",
+    "Criterion": "chimera.core.contracts",
     "Decision": "chimera.core.contracts",
+    "Event": "chimera.core.contracts",
     "Judge": "chimera.nodes.judge",
     "Mission": "chimera.core.contracts",
     "MissionResult": "chimera.core.contracts",
     "Money": "chimera.core.money",
+    "Plan": "chimera.core.contracts",
+    "PlanRequest": "chimera.nodes.planner",
     "Planner": "chimera.nodes.planner",
     "ReviewDecision": "chimera.core.contracts",
     "ReviewItem": "chimera.core.contracts",
     "SecurityGateway": "chimera.guards.gateway",
+    "Settings": "chimera.core.settings",
+    "Task": "chimera.core.contracts",
     "TrendFetcher": "chimera.skills.trends",
     "Verdict": "chimera.core.contracts",
     "Worker": "chimera.nodes.worker",
@@ -42,15 +61,21 @@ __all__ = [
     "Budget",
     "ChimeraError",
     "ChimeraSwarm",
+    "Criterion",
     "Decision",
+    "Event",
     "Judge",
     "Mission",
     "MissionResult",
     "Money",
+    "Plan",
+    "PlanRequest",
     "Planner",
     "ReviewDecision",
     "ReviewItem",
     "SecurityGateway",
+    "Settings",
+    "Task",
     "TrendFetcher",
     "Verdict",
     "Worker",

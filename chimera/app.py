@@ -1,5 +1,6 @@
 """The composition root: from settings to services to graphs. The only place that knows every room."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from redis.exceptions import RedisError
 from chimera.core.clock import Clock, SystemClock
 from chimera.core.errors import StoreUnavailable
 from chimera.core.ids import NewId, random_ids
+from chimera.core.plugins import SERVERS, plugins
 from chimera.core.settings import Settings, load_settings
 from chimera.fleet.dispatch import LocalDispatch
 from chimera.graphs.agent import build_agent
@@ -36,7 +38,7 @@ from chimera.store.postgres import Pool, open_pool
 from chimera.store.usage import UsageLog
 from chimera.tools.artifacts import ArtifactStore
 from chimera.tools.mesh.mesh import ToolMesh
-from chimera.tools.mesh.servers import configured, first_party
+from chimera.tools.mesh.servers import ServerSpec, configured, first_party
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -88,7 +90,8 @@ async def open_app(
         await ensure_schema(pool, may_upgrade=settings.database_url is None)
         redis = await stack.enter_async_context(open_redis(redis_url))
         saver = AsyncPostgresSaver(pool)
-        mesh = await stack.enter_async_context(ToolMesh([*first_party(settings), *configured(settings)], settings))
+        servers = await asyncio.to_thread(tool_servers, settings)
+        mesh = await stack.enter_async_context(ToolMesh(servers, settings))
         agent = build_agent(checkpointer=saver)
         audit, usage = AuditLog(pool, clock), UsageLog(pool)
         context = Context(
@@ -119,6 +122,12 @@ async def open_app(
             mission=build_mission(checkpointer=saver),
             agent=agent,
         )
+
+
+def tool_servers(settings: Settings) -> list[ServerSpec]:
+    """Our own, those of installed plug-ins, and those of the settings; reads files."""
+    plugged_in = [spec for found in plugins(SERVERS) for spec in found.make_all(settings, ServerSpec)]
+    return [*first_party(settings), *plugged_in, *configured(settings)]
 
 
 async def _endpoints(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:

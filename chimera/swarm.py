@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 RECURSION_LIMIT = 10_000
 """Supersteps of a mission or a team; several times what the largest plan takes with every retry and every question."""
 WATCH_S = 0.5
+STOP_AGAIN_S = 2.0
 ANSWERED = (MissionStatus.DONE, MissionStatus.PARTIAL, MissionStatus.REJECTED)
 FINAL = (*ANSWERED, MissionStatus.FAILED, MissionStatus.CANCELLED)
 
@@ -356,6 +357,6 @@ class ChimeraSwarm:
 
 
 async def _stop(task: "asyncio.Task[Any]") -> None:
-    if not task.done():
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    while not task.done():
+        task.cancel()  # again and again: before Python 3.12 a wait_for below can lose one
+        await asyncio.wait({task}, timeout=STOP_AGAIN_S)

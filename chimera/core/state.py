@@ -4,10 +4,11 @@ A reader of a checkpoint needs nothing of ours: every value is a ``plain()`` dum
 """
 
 import operator
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict  # pydantic describes only this one before Python 3.12
 
 Plain = dict[str, Any]
 

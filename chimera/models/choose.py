@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from chimera.core.errors import ModelUnknown
+from chimera.core.plugins import MODELS, plugins
 from chimera.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -12,15 +13,21 @@ OFFLINE = "offline"
 
 
 def choose_model(name: str, settings: Settings) -> "BaseChatModel":
-    """The chat model called ``name``: ``offline``, or ``provider:model`` of any LangChain integration.
+    """The chat model called ``name``: ``offline``, or a plug-in's, or ``provider:model`` of any LangChain integration.
 
     Raises:
+        ConfigError: the plug-in is broken.
         ModelUnknown: no such provider, its package is missing, or it lacks its key.
     """
     if name == OFFLINE:
         from chimera.models.offline.model import OfflineModel  # lazy: LangChain is dear to import
 
         return OfflineModel()
+    plugged_in = next((found for found in plugins(MODELS) if found.name == name), None)
+    if plugged_in is not None:
+        from langchain_core.language_models import BaseChatModel
+
+        return plugged_in.make(settings, BaseChatModel)
     if not name.strip():
         raise ModelUnknown("the name of a model is empty")  # LangChain would take it for "to be named later"
     from langchain.chat_models import init_chat_model

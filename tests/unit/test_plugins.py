@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from langchain_core.language_models import BaseChatModel
 
+from chimera.app import tool_servers
 from chimera.core.contracts import ReviewItem, ReviewPoint
 from chimera.core.errors import ConfigError, SettingsInvalid
 from chimera.core.plugins import MODELS, REVIEWERS, SERVERS, plugin, plugins
 from chimera.core.settings import Settings
+from chimera.models.choose import choose_model
 from chimera.tools.mesh.servers import ServerSpec
 
 CODE = """
@@ -123,3 +125,10 @@ def test_unknown_and_ambiguous_names(install: Install) -> None:
     with pytest.raises(ConfigError, match="several packages"):
         plugins(REVIEWERS)
     assert plugins(SERVERS) == []
+
+
+def test_what_is_plugged_in_is_used(install: Install) -> None:
+    """A plugged-in server is connected beside our own, and a plugged-in model is chosen by its name."""
+    install("acme", servers="weather = acme_plugin:servers", models="acme = acme_plugin:model")
+    assert {spec.name for spec in tool_servers(Settings())} == {"files", "trends", "weather"}
+    assert isinstance(choose_model("acme", Settings()), BaseChatModel)
