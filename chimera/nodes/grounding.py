@@ -14,6 +14,12 @@ _CITE = re.compile(r"\[([^\[\]\s]{1,120})\](?!\()")  # a bracket before a parent
 _BULLET = re.compile(r"(?:[-*+]|\d{1,9}[.)])\s+")
 _SOURCES = re.compile(r"#+\s*(?:sources|references|quellen)\W*", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
+_NOT_KNOWN = re.compile(
+    r"\b(?:not (?:know|known|show|say|clear)|unknown|no (?:evidence|data|source)s?|nothing)\b", re.I
+)
+STATEMENT_WORDS = 6
+"""Fewer words than this state nothing that would need a source."""
+
 _RULE_CHARACTERS = frozenset("-:|*_= ")
 
 
@@ -52,7 +58,8 @@ def check(
 def uncited_claims(documents: Sequence[str], evidence: Iterable[Evidence], facts: Iterable[str]) -> Iterator[str]:
     """What is wrong with the claims of some documents; nothing when all are grounded.
 
-    A claim is a list item, or a sentence or table row with a number, and cites its evidence on its own line. Headings
+    A claim is a list item, a sentence or table row with a number, or a line of prose that states something; it cites
+    its evidence on its own line. Headings, words that lead over to a list, and the words that something is not known
     are none; in the list of sources only the ids are looked at.
     """
     evidence, facts = list(evidence), list(facts)
@@ -104,7 +111,12 @@ def _lines(text: str) -> Iterator[_Line]:
             found = [part for part in _SENTENCE.split(says) if _has_number(part)]
             yield from (_Line(part, _CITE.findall(part) or cites, is_claim=True) for part in found)
             if not found:
-                yield _Line(says, cites, is_claim=False)
+                yield _Line(says, cites, is_claim=not raw.strip().startswith(">") and _states_something(says))
+
+
+def _states_something(text: str) -> bool:
+    words = _CITE.sub(" ", text).split()
+    return len(words) >= STATEMENT_WORDS and not text.endswith(":") and _NOT_KNOWN.search(text) is None
 
 
 def _has_number(text: str) -> bool:
