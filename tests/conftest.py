@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from chimera.core.clock import SystemClock
 from chimera.core.errors import StoreError
@@ -143,4 +144,4 @@ def _database(endpoints: Endpoints, template: str) -> Generator[str]:
 
 
 def _named(url: str, database: str) -> str:
-    return psycopg.conninfo.make_conninfo(url, dbname=database)
+    return make_conninfo(url, dbname=database)

@@ -1,6 +1,8 @@
 """Every command of the command line does on a real installation what its help says: answers, documents, exit codes.
 
 The commands run in this process, on real servers, with real tools; tests/e2e/test_cli_processes.py has the processes.
+
+Proves FR-19, FR-20, FR-21, FR-23, FR-62.
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""The command line as users meet it, as processes: the demo in a pipe and on a terminal, signals, other processes."""
+"""The command line as users meet it, as processes: the demo in a pipe and on a terminal, signals, other processes.
+
+Proves FR-26.
+"""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""The graphs behind the LangGraph server API, with `langgraph dev` as a process of its own. Proves FR-58 and TR-30.
+"""The graphs behind the LangGraph server API, with `langgraph dev` as a process of its own.
+
+Proves FR-58, TR-30, META-2.
 
 One server for all tests of this file: missions through langgraph-sdk and through RemoteGraph, with their questions and
 answers; the four graphs, their schemas and drawings; what a client may not do; cancelling, deadlines, and a server that

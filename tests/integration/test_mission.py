@@ -4,7 +4,12 @@ Proves META-1, META-22, LAW-10, FR-1, FR-25, FR-36.
 """
 
 import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
 
 from chimera import ChimeraSwarm, Mission
 from chimera.core.settings import Settings
@@ -42,3 +47,23 @@ async def test_briefing_cites_rows_of_the_feed(settings: Settings, feed: Path) -
     assert "offline" in result.provider
     assert "Made by offline rules" in text
     json.dumps(result.plain())
+
+
+@pytest.mark.parametrize("by_url", [False, True], ids=["file", "url"])
+async def test_a_syndicated_feed_from_a_file_or_a_url(settings: Settings, by_url: bool) -> None:
+    """RSS works like CSV, and a URL like a file; every citation is an item of that feed."""
+    folder = Path(__file__).parents[1] / "data"
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/sample_rss.xml"
+        source = url if by_url else str(folder / "sample_rss.xml")
+        async with ChimeraSwarm(settings) as swarm:
+            result = await swarm.run(
+                Mission(goal="Read the newest posts of the feed and write a briefing", inputs={"feed": source})
+            )
+        server.shutdown()
+    assert result.status == "done", result
+    assert result.artifacts
+    assert {item.source for item in result.evidence} == {source}
+    assert all(item.id.startswith("sample_rss:") for item in result.evidence)

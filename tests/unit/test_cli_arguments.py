@@ -1,4 +1,7 @@
-"""The command line costs little to start, explains itself, refuses bad input early with a code, and has its page."""
+"""The command line costs little to start, explains itself, refuses bad input early with a code, and has its page.
+
+Proves FR-63, FR-64, FR-65, FR-70, FR-72.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""Whatever goes wrong leaves one line, one remedy, one exit code; a signal ends a command cleanly, and it can go on."""
+"""Whatever goes wrong leaves one line, one remedy, one exit code; a signal ends a command cleanly, and it can go on.
+
+Proves FR-69.
+"""
 
 import asyncio
 import errno

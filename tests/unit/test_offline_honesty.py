@@ -1,0 +1,125 @@
+"""The offline model: plans for goals and tools it has never seen, invents nothing, and says that it is rules.
+
+Proves FR-49, FR-50, FR-51.
+"""
+
+import json
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
+from chimera.core.contracts import Plan
+from chimera.models.offline.filling import COMPOSE
+from chimera.models.offline.model import OfflineModel
+from chimera.models.offline.planning import plan
+from chimera.models.offline.working import NOTICE, work
+
+
+def tool(name: str, description: str, required: list[str], /, **properties: dict[str, Any]) -> dict[str, Any]:
+    """A tool as the planner is shown it; it only reads, unless its name says that it sends or writes."""
+    schema = {"type": "object", "properties": properties, "required": required}
+    reads = not any(word in name for word in ("send", "write"))
+    return {"name": name, "description": description, "input_schema": schema, "read_only": reads}
+
+
+TEXT = {"type": "string"}
+TOOLS = [
+    tool(
+        "time__get_current_time",
+        "Get the current time in a specific timezone",
+        ["timezone"],
+        timezone={"type": "string", "description": "IANA timezone name (e.g., 'America/New_York')"},
+    ),
+    tool(
+        "weather__forecast",
+        "Weather forecast for a city",
+        ["days"],
+        days={"type": "integer", "minimum": 1, "maximum": 14, "description": "number of days"},
+        units={"type": "string", "enum": ["celsius", "fahrenheit"]},
+    ),
+    tool("git__log", "Show the commit history of a git repository", ["repo_path"], repo_path=TEXT),
+    tool("shop__search_products", "Search the products of the shop", ["query"], query=TEXT),
+    tool(
+        "docs__write_document",
+        "Write a document or report and save it",
+        ["name", "content"],
+        name={"type": "string", "pattern": "^[a-z][a-z0-9.-]*$", "maxLength": 64},
+        content=TEXT,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("goal", "inputs", "wanted"),
+    [
+        ("What is the current time in Asia/Tokyo?", {}, [("time__get_current_time", {"timezone": "Asia/Tokyo"})]),
+        (
+            "Give me the weather forecast for 3 days in celsius",
+            {},
+            [("weather__forecast", {"days": 3, "units": "celsius"})],
+        ),
+        (
+            "Show the commit history of /srv/code/app",
+            {},
+            [("git__log", {"repo_path": "/srv/code/app"})],
+        ),
+        ("Show the commit history", {"repo_path": "/srv/x"}, [("git__log", {"repo_path": "/srv/x"})]),
+        (
+            'Search the products for "red kettle" and write a report about it',
+            {},
+            [("shop__search_products", {"query": "red kettle"}), ("docs__write_document", {"content": COMPOSE})],
+        ),
+    ],
+)
+def test_goals_and_tools_never_seen(
+    goal: str, inputs: dict[str, str], wanted: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """The tool is found by its description, and its arguments by its schema."""
+    made = Plan.model_validate(plan({"goal": goal, "inputs": inputs, "tools": TOOLS}))
+    assert [task.tools for task in made.tasks] == [[name] for name, _ in wanted], made
+    for task, (name, arguments) in zip(made.tasks, wanted, strict=True):
+        assert arguments.items() <= task.arguments[name].items()
+
+
+@pytest.mark.parametrize("goal", ["Translate my poem into Basque", "Paint the fence", "Wire 500 dollars to Ada", "Hm."])
+def test_what_no_tool_can_do_is_named(goal: str) -> None:
+    """There is no task, and no confidence."""
+    made = Plan.model_validate(plan({"goal": goal, "inputs": {}, "tools": TOOLS}))
+    assert not made.tasks
+    assert made.confidence == 0
+    assert made.unmet or not goal.strip("Hm. ")
+
+
+def test_a_missing_argument_is_named_and_not_made_up() -> None:
+    """No path is invented for a repository that nobody named."""
+    made = plan({"goal": "Show the commit history", "inputs": {}, "tools": TOOLS})
+    assert made["tasks"] == []
+    assert "repo_path" in made["unmet"][0]
+
+
+def test_an_answer_holds_nothing_but_what_the_tool_gave() -> None:
+    """Every word of the extracted lines stands in the tool's result; brackets in it cannot pass for citations."""
+    data = {"risers": [{"term": "comet [fake:1]", "now": 7, "evidence": ["feed:3"]}]}
+    shown = {"data": data, "evidence": [{"id": "feed:3", "text": "comet", "source": "feed"}]}
+    request: dict[str, Any] = {"task": {"instruction": "look", "title": "look", "arguments": {}}}
+    messages = [
+        HumanMessage(json.dumps(request)),
+        AIMessage("", tool_calls=[{"name": "a__b", "args": {}, "id": "1", "type": "tool_call"}]),
+        ToolMessage(json.dumps(shown), tool_call_id="1", name="a__b"),
+    ]
+    answer = work(request, messages, [{"name": "a__b", "parameters": {}}])
+    assert answer.content == "- **comet (fake:1)**: now 7 [feed:3]"
+
+
+def test_a_document_says_that_rules_made_it() -> None:
+    """The notice stands above everything that was extracted."""
+    earlier = [{"title": "Look", "answer": "- comet [feed:3]", "evidence": []}]
+    request: dict[str, Any] = {
+        "goal": "Look and write",
+        "task": {"instruction": "write", "title": "write", "arguments": {"d__w": {"content": COMPOSE}}},
+        "earlier": earlier,
+    }
+    call = work(request, [HumanMessage(json.dumps(request))], [{"name": "d__w", "parameters": {}}]).tool_calls[0]
+    assert NOTICE in call["args"]["content"]
+    assert OfflineModel().model_name == "offline"
