@@ -166,6 +166,10 @@ async def test_a_watcher_learns_that_redis_is_gone(valkey: OwnValkey, mission_id
     assert told.value.code == "CH301"
 
 
+async def left_alone(_: OwnValkey) -> None:
+    return None
+
+
 async def emptied(valkey: OwnValkey) -> None:
     async with Redis.from_url(valkey.url) as client:
         await client.flushall()
@@ -191,24 +195,27 @@ async def test_a_mission_ends_the_same_whatever_happens_to_redis(
     asked = Mission(goal="Find what is rising and write a short briefing with sources", inputs={"feed": str(feed)})
     own = settings.model_copy(update={"redis_url": Settings.model_validate({"redis_url": valkey.url}).redis_url})
 
-    async def end(using: Settings, harm: Callable[[OwnValkey], Awaitable[None]] | None) -> dict[str, Any]:
-        async def review(_: ReviewItem) -> ReviewDecision:
-            if harm is not None:
-                await harm(valkey)
-            return ReviewDecision(action="approve", reviewer="a person")
+    async def ends(*harms: Callable[[OwnValkey], Awaitable[None]]) -> AsyncGenerator[dict[str, Any]]:
+        """One mission for each harm, in one swarm."""
+        async with ChimeraSwarm(own) as swarm:
+            for harm in harms:
 
-        async with ChimeraSwarm(using) as swarm:
-            result = await swarm.run(asked, reviewer=review, approve_plan=True)
-            await swarm.app.context.audit.verify()
-            found = swarm.app.context.artifacts
-            return lasting(result, [found.read(result.mission_id, item.name)[1] for item in result.artifacts])
+                async def review(_: ReviewItem, harm: Callable[[OwnValkey], Awaitable[None]] = harm) -> ReviewDecision:
+                    await harm(valkey)
+                    return ReviewDecision(action="approve", reviewer="a person")
 
-    undisturbed = await end(settings, None)
+                result = await swarm.run(asked, reviewer=review, approve_plan=True)
+                await swarm.app.context.audit.verify()
+                found = swarm.app.context.artifacts
+                yield lasting(result, [found.read(result.mission_id, item.name)[1] for item in result.artifacts])
+
+    undisturbed, *others = [result async for result in ends(left_alone, emptied)]
     assert undisturbed["status"] == "done"
-    assert await end(own, emptied) == undisturbed
     assert "do not reach Redis" not in caplog.text
-    for harm in (hung, killed):
-        caplog.clear()
-        assert await end(own, harm) == undisturbed
-        assert "do not reach Redis" in caplog.text  # it was missed, and that was all
-        valkey.send(signal.SIGCONT)
+    others += [result async for result in ends(hung)]
+    assert "do not reach Redis" in caplog.text  # it was missed, and that was all
+    caplog.clear()
+    valkey.send(signal.SIGCONT)
+    others += [result async for result in ends(killed)]
+    assert "do not reach Redis" in caplog.text
+    assert others == [undisturbed] * 3

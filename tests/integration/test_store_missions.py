@@ -50,8 +50,15 @@ NO_IDS = [
 
 
 @pytest.fixture
+def database_url(shared_database_url: str) -> str:
+    """One database for this file."""
+    return shared_database_url
+
+
+@pytest.fixture
 async def missions(pool: Pool, database_url: str) -> MissionStore:
-    """Missions with the ids above."""
+    """Missions with the ids above, and no others."""
+    await fetch(pool, "TRUNCATE missions CASCADE")
     store = MissionStore(pool, database_url)
     for mission_id in (ID, ALIKE, OTHER):
         await store.create(mission_id, Mission(goal="first"))

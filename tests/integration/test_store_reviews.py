@@ -38,8 +38,15 @@ def answer(action: str = "approve", reviewer: str = "a person", **fields: object
 
 
 @pytest.fixture
+def database_url(shared_database_url: str) -> str:
+    """One database for this file."""
+    return shared_database_url
+
+
+@pytest.fixture
 async def queue(pool: Pool, database_url: str) -> ReviewQueue:
-    """Two open items of one mission."""
+    """Two open items of one mission, and no others."""
+    await fetch(pool, "TRUNCATE missions CASCADE")
     await MissionStore(pool, database_url).create(MISSION, Mission(goal="first"))
     queue = ReviewQueue(pool)
     await queue.open(item(ID))

@@ -75,7 +75,7 @@ async def test_the_checkpoint_tables_are_those_that_stock_langgraph_makes(
     assert before[-1]["v"] == len(AsyncPostgresSaver.MIGRATIONS) - 1
 
 
-async def test_stock_langgraph_reads_and_resumes_a_thread(stage: Any, database_url: str) -> None:
+async def test_stock_langgraph_reads_and_resumes_a_thread(stage: Any, shared_database_url: str) -> None:
     """A mission that Chimera left waiting for its human is listed, read and finished with the stock saver."""
     play = stage.play({"ask first": [stage.plan(stage.task(1))]})
     async with stage.swarm(play) as swarm:
@@ -83,7 +83,7 @@ async def test_stock_langgraph_reads_and_resumes_a_thread(stage: Any, database_u
         assert waiting.status == MissionStatus.WAITING
         assert play.worked() == []
         config: Any = {"configurable": {"thread_id": waiting.mission_id}, "recursion_limit": 200}
-        async with AsyncPostgresSaver.from_conn_string(database_url) as stock:
+        async with AsyncPostgresSaver.from_conn_string(shared_database_url) as stock:
             saved = await stock.aget_tuple(config)
             assert saved is not None
             assert saved.checkpoint["channel_values"]["mission"]["goal"] == "ask first"
