@@ -167,7 +167,7 @@ async def answers_yes(_: GuardRequest) -> Any:
         answers_yes,
         Decision(action="edit"),
     ],
-    ids=str,
+    ids=["error", "recursion", "timeout", "store", "no coroutine", "edit without payload"],
 )
 async def test_a_guard_that_breaks_rejects(broken: Any) -> None:
     record = Record()
