@@ -111,10 +111,10 @@ class Undertaker:
         rows = self.rows("SELECT title FROM tasks WHERE mission_id = %s AND state = 'done'", mission_id)
         return {str(row["title"]) for row in rows}
 
-    def turns(self, mission_id: str) -> list[dict[str, Any]]:
-        """Every turn that a worker's model took for the mission."""
+    def turns(self, mission_id: str, role: str = "worker") -> list[dict[str, Any]]:
+        """Every turn that the model of a role took for the mission."""
         turns = [json.loads(line) for line in self._turns.read_text("utf-8").splitlines()]
-        return [turn for turn in turns if turn["mission"] == mission_id]
+        return [turn for turn in turns if (turn["mission"], turn["role"]) == (mission_id, role)]
 
     def effects(self, mission_id: str) -> list[dict[str, Any]]:
         """Every effect that happened for the mission: ``text`` is what of the mission."""

@@ -82,12 +82,14 @@ def _form(name: str, filled: dict[str, Any]) -> AIMessage:
 
 def divide(_messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
     """The orchestrator: a team for each plan."""
+    write_down(TURNS, {"mission": CONFIG["mission_id"], "role": "orchestrator", "task": ""})
     return _form(tools[0], {"teams": [{"name": goal, "goal": goal} for goal in PLANS]})
 
 
 def plan(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
     """The planner."""
     goal = json.loads(str(messages[1].content))["goal"]
+    write_down(TURNS, {"mission": CONFIG["mission_id"], "role": "planner", "task": goal})
     return _form(tools[0], Plan(tasks=PLANS[goal], confidence=0.9).plain())
 
 
@@ -97,8 +99,8 @@ def work(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
     title = request["task"]["title"]
     results = [json.loads(str(message.content)) for message in messages if isinstance(message, ToolMessage)]
     turn = {
-        "pid": os.getpid(),
         "mission": CONFIG["mission_id"],
+        "role": "worker",
         "task": title,
         "again": bool(request["feedback"]),
         "turn": len(results),

@@ -104,6 +104,11 @@ async def killed_and_resumed(undertaker: "Undertaker", point: str, nth: int) -> 
     assert max(taken.values()) <= 2
     assert len([turn for turn, times in taken.items() if times == 2]) <= 3  # at most what was at work side by side
 
+    # What was divided and planned before agents went to work was not divided and planned again.
+    planned = Counter(turn["task"] for turn in undertaker.turns(mission_id, "planner"))
+    assert all(planned["paint" if turn["task"] == "paint" else "build"] == 1 for turn in before)
+    assert len(undertaker.turns(mission_id, "orchestrator")) <= (1 if before else 2)
+
     # Each effect happened once. What may be done twice may have been sent twice, under one key.
     effects = undertaker.effects(mission_id)
     assert {effect["text"] for effect in effects} == set(EFFECTS)
