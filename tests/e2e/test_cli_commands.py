@@ -58,6 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, endpoints: Endpoints, templa
     with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'.encode())
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.setenv("COLUMNS", "160")  # what is shown must not depend on who ran before
         patch.setenv("CHIMERA_HOME", str(folder / "home"))
         patch.setenv("CHIMERA_DATABASE_URL", make_conninfo(endpoints.database_url, dbname=name))
         patch.setenv("CHIMERA_REDIS_URL", endpoints.redis_url)
