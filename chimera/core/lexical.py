@@ -13,6 +13,7 @@ from typing import cast
 import snowballstemmer
 
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
+_POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
 _HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Function words only: which words carry meaning is the collection's business, by their rarity.
 _FUNCTION_WORDS = frozenset(
@@ -32,7 +33,7 @@ def _stem(word: str) -> str:
 
 def stems(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order; ``snake_case`` and ``camelCase`` are taken apart."""
-    words = (word.lower() for word in _WORD.findall(_HUMPS.sub(" ", text)))
+    words = (word.lower() for word in _WORD.findall(_HUMPS.sub(" ", _POSSESSIVE.sub("", text))))
     return [_stem(word) for word in words if word not in _FUNCTION_WORDS]
 
 

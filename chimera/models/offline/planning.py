@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from chimera.core.forms import properties
 from chimera.core.lexical import Bm25, stems
-from chimera.models.offline.filling import COMPOSE, Filled, fill, is_place, literals
+from chimera.models.offline.filling import COMPOSE, Filled, fill
+from chimera.models.offline.words import is_place, literals, quoted, without
 
 MENTIONED = 0.30
 """The least share of a clause's meaning that a tool's description must mention."""
@@ -16,9 +19,11 @@ MENTIONED_BY_MANY = 0.45
 OWN_PART = 3
 """Words of meaning from which on a piece that no tool speaks of is a part of its own, not more of the one before."""
 
+GOAL_READ = 8_000
+
 _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
-_JOINTS = re.compile(r",?\s+(?:and then|then|and)\s+", re.IGNORECASE)
-_ITEM = re.compile(r"^\s*(?:\d+[.)]|[-*])\s+(.+)$", re.MULTILINE)
+_JOINTS = re.compile(r",?\s(?:and then|then|and)\s", re.IGNORECASE)
+_ITEM = re.compile(r"^[^\S\n]*(?:\d+[.)]|[-*])[^\S\n]+(.+)$", re.MULTILINE)
 
 
 def split(request: dict[str, Any]) -> dict[str, Any]:
@@ -32,32 +37,27 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
     """A task for each part of the goal that some tool's description covers; the other parts are named as unmet."""
     tools: list[dict[str, Any]] = request["tools"]
     index = Bm25([_fields(tool) for tool in tools])
+    goal = str(request["goal"])[:GOAL_READ]
     given: dict[str, str] = request.get("inputs") or {}
-    named = [word for word in literals(str(request["goal"])) if is_place(word)]
-    # A place that the goal names is an input like any other, for whichever part of the goal needs it.
-    places = {**{f"place {number}": word for number, word in enumerate(named, 1)}, **given}
+    refused = set(request.get("refused_tools") or [])
     tasks: list[dict[str, Any]] = []
     unmet: list[str] = []
     surest: list[float] = []
-    for clause in _clauses(str(request["goal"]), index, tools):
-        found = _best(clause, index, tools, refused=set(request.get("refused_tools") or []))
-        if found is None:
+    for clause in _clauses(goal, index, tools):
+        choice = _choose(clause, goal, index, tools, given, refused, may_compose=bool(tasks))
+        if choice is None:
             unmet.append(f"no tool covers: {clause}")
-            continue
-        tool, covered = found
-        inputs = places
-        if not tool.get("read_only"):  # what the user gave to read from is no place to write to
-            inputs = {name: value for name, value in places.items() if not is_place(value)}
-        filled = fill(tool["input_schema"], clause, inputs, may_compose=bool(tasks))
-        if filled.missing:
-            unmet.append(f"{tool['name']} needs {', '.join(filled.missing)} for: {clause}")
-            continue
-        tasks.append(_task(len(tasks) + 1, clause, tool, filled, tasks))
-        surest.append(covered)
+        elif choice.filled.missing:
+            unmet.append(f"{choice.tool['name']} needs {', '.join(choice.filled.missing)} for: {clause}")
+        else:
+            tasks.append(_task(len(tasks) + 1, clause, choice.tool, choice.filled, tasks))
+            surest.append(choice.covered)
     used = {str(value) for task in tasks for filled in task["arguments"].values() for value in filled.values()}
     unmet += [
         f"nothing reads the input {name}" for name, value in given.items() if is_place(value) and value not in used
     ]
+    if not tasks and not unmet:
+        unmet.append(f"no tool covers: {goal[:200]}")
     whole = len(tasks) + len(unmet)
     confidence = round(sum(0.5 + 0.4 * covered for covered in surest) / whole, 2) if whole else 0.0
     return {
@@ -69,8 +69,8 @@ def plan(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fields(tool: Mapping[str, Any]) -> list[tuple[str, float]]:
-    properties: dict[str, Any] = tool["input_schema"].get("properties") or {}
-    words = " ".join(f"{name} {form.get('description', '')}" for name, form in properties.items())
+    forms = properties(tool["input_schema"])
+    words = " ".join(f"{name} {form.get('description', '')}" for name, form in forms.items())
     return [(str(tool["name"]), 2.0), (str(tool.get("description", "")), 1.0), (words, 0.5)]
 
 
@@ -78,14 +78,15 @@ def _clauses(goal: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list
     """The parts of a goal. A joint such as "and" divides only where its two sides want different tools."""
     parts: list[str] = []
     for sentence in _SENTENCES.split(goal):
-        pieces = [piece for piece in _JOINTS.split(sentence.strip(" .!?;")) if stems(piece)]
+        pieces = [piece.strip() for piece in _JOINTS.split(sentence.strip(" .!?;")) if stems(piece)]
         merged: list[str] = []
         for piece in pieces:
             # By rank alone: a part that hardly any tool covers is still a part of its own, and named as unmet.
-            before = next(iter(index.ranked(_spoken(merged[-1]))), None) if merged else None
-            here = next(iter(index.ranked(_spoken(piece))), None)
-            continues = here is None and len(stems(piece)) < OWN_PART
-            if merged and (continues or (before is not None and here is not None and before[0] == here[0])):
+            before = next(iter(_ranked(merged[-1], index, tools)), None) if merged else None
+            here = next(iter(_ranked(piece, index, tools)), None)
+            said = [stem for stem in stems(_spoken(piece)) if not stem.isdigit()]
+            continues = not said or (here is None and len(said) < OWN_PART)
+            if merged and (continues or (here is not None and before == here)):
                 merged[-1] = f"{merged[-1]} and {piece}"
             else:
                 merged.append(piece)
@@ -93,25 +94,68 @@ def _clauses(goal: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list
     return parts
 
 
-def _best(
-    clause: str, index: Bm25, tools: Sequence[Mapping[str, Any]], refused: set[str] | None = None
-) -> tuple[Mapping[str, Any], float] | None:
-    wanted = stems(_spoken(clause))
-    for place, _ in index.ranked(_spoken(clause)):
+@dataclass(frozen=True)
+class _Choice:
+    """A tool for a clause, its arguments, and how much of what the clause wants its description covers."""
+
+    tool: Mapping[str, Any]
+    filled: Filled
+    covered: float
+
+
+def _choose(
+    clause: str,
+    goal: str,
+    index: Bm25,
+    tools: Sequence[Mapping[str, Any]],
+    given: Mapping[str, str],
+    refused: set[str],
+    *,
+    may_compose: bool,
+) -> _Choice | None:
+    """The best tool; of those of its kind that cover the clause as well, the first whose arguments can be filled."""
+    best: _Choice | None = None
+    for place in _ranked(clause, index, tools):
+        tool = tools[place]
+        if tool["name"] in refused:
+            continue
+        # What the user gave to read from is no place to write to.
+        inputs = {name: value for name, value in given.items() if tool.get("read_only") or not is_place(value)}
+        places = [word for word in literals(goal) if is_place(word) and tool.get("read_only")]
+        said = f"{tool['name']} {tool.get('description', '')}"
+        filled = fill(tool["input_schema"], clause, inputs, places=places, said=said, may_compose=may_compose)
+        # A word that became an argument is material; whether the tool is the right one is for the others to say.
+        wanted = stems(without(_spoken(clause), filled.taken))
         covered = index.coverage(wanted, place)
         # The longer a clause, the smaller the share that one description can mention.
-        enough = covered >= MENTIONED or covered * index.shared(wanted, place) >= MENTIONED_BY_MANY
-        if enough and tools[place]["name"] not in (refused or ()):
-            return tools[place], covered
-    return None
+        if covered < MENTIONED and covered * index.shared(wanted, place) < MENTIONED_BY_MANY:
+            continue
+        if best is None:
+            best = _Choice(tool, filled, covered)
+        alike = bool(tool.get("read_only")) == bool(best.tool.get("read_only"))  # to look is no stand-in for to do
+        if not filled.missing and alike and covered >= best.covered:
+            return _Choice(tool, filled, covered)
+    return best
+
+
+def _ranked(clause: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The tools that share a word with the clause, best first.
+
+    Of tools that speak of the same things, the one whose own name the clause says in full is meant.
+    """
+    said = set(stems(clause))
+
+    def named(place: int) -> float:
+        own = set(stems(str(tools[place]["name"]).partition("__")[2]))
+        return len(own & said) / len(own) if own else 0.0
+
+    found = [(score * (1 + named(place)), place) for place, score in index.ranked(_spoken(clause))]
+    return [place for _, place in sorted(found, key=lambda pair: (-pair[0], pair[1]))]
 
 
 def _spoken(clause: str) -> str:
     """The clause without paths, URLs and quoted texts: they are material, and say nothing of what is to be done."""
-    for literal in literals(clause):
-        if is_place(literal) or f'"{literal}"' in clause:
-            clause = clause.replace(literal, " ")
-    return clause
+    return without(clause, [*quoted(clause), *(word for word in literals(clause) if is_place(word))])
 
 
 def _task(

@@ -1,6 +1,7 @@
 """Working by rules: call the tools that the plan names, then extract from their results; nothing is made up."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ NOTICE = "Made by offline rules: extracted from tool results, without a language
 MAX_CLAIMS = 10
 MAX_CITES = 3
 MAX_TEXT = 2_000
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def work(request: dict[str, Any], messages: Sequence[BaseMessage], offered: Sequence[dict[str, Any]]) -> AIMessage:
@@ -32,7 +34,9 @@ def work(request: dict[str, Any], messages: Sequence[BaseMessage], offered: Sequ
 
 
 def _arguments(request: Mapping[str, Any], tool: Mapping[str, Any], composed: str) -> dict[str, Any]:
-    planned: dict[str, Any] = (request["task"].get("arguments") or {}).get(tool["name"]) or {}
+    known: dict[str, dict[str, Any]] = request["task"].get("arguments") or {}
+    # Tools are offered under names that providers allow, and planned under their own.
+    planned = next((args for name, args in known.items() if _UNNAMEABLE.sub("_", name)[:64] == tool["name"]), None)
     if not planned:
         clause = str(request["task"]["instruction"])
         planned = fill(tool["parameters"], clause, request.get("inputs") or {}, may_compose=bool(composed)).arguments
@@ -75,7 +79,7 @@ def _unbracketed(text: str) -> str:
 
 
 def _short(value: str | int | float) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)  # as the tool gave it, without the noise
 
 
 def _compose(request: Mapping[str, Any]) -> str:
