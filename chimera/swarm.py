@@ -155,8 +155,8 @@ class ChimeraSwarm:
         async with missions.running_alone(mission_id):
             row = await missions.get(mission_id)
             snapshot = await self.app.mission.aget_state(self._config(mission_id))
-            begun = bool(snapshot.values or snapshot.next)
-            over = begun and not snapshot.next and not snapshot.interrupts
+            begun = bool(snapshot.values or snapshot.tasks)
+            over = begun and not snapshot.tasks and not snapshot.interrupts
             if row["result"] and (over or row["status"] in ANSWERED):
                 return MissionResult.model_validate(row["result"])
             await missions.reopen(mission_id, deadline_s)
@@ -214,7 +214,7 @@ class ChimeraSwarm:
         """
         mission_id = str((await self.app.context.missions.get(mission_id))["id"])
         snapshot = await self.app.mission.aget_state(self._config(mission_id, checkpoint_id))
-        if not snapshot.next and not snapshot.values:
+        if not snapshot.tasks and not snapshot.values:
             raise CheckpointNotFound(f"mission {mission_id} has no checkpoint {checkpoint_id[:40]} of its own")
         async with self.app.context.missions.running_alone(mission_id):
             await self.app.context.missions.reopen(mission_id)
@@ -288,7 +288,7 @@ class ChimeraSwarm:
         await self._invoke(start, self._config(mission_id, checkpoint_id))
         while True:
             snapshot = await self.app.mission.aget_state(config)
-            if not snapshot.interrupts and snapshot.next:
+            if not snapshot.interrupts and snapshot.tasks:
                 raise await self._why_stopped(mission_id)
             if not snapshot.interrupts:
                 return MissionResult.model_validate(snapshot.values["result"])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
@@ -80,6 +81,12 @@ def database_url(endpoints: Endpoints, template_database: str) -> Generator[str]
     yield from _database(endpoints, template_database)
 
 
+@pytest.fixture(scope="module")
+def shared_database_url(endpoints: Endpoints, template_database: str) -> Generator[str]:
+    """A database for all tests of a file whose missions do not see each other."""
+    yield from _database(endpoints, template_database)
+
+
 @pytest.fixture
 async def pool(database_url: str) -> AsyncGenerator[Pool]:
     """Connections to this test's database."""
@@ -139,8 +146,18 @@ def _database(endpoints: Endpoints, template: str) -> Generator[str]:
     with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
     yield _named(endpoints.database_url, name)
+    while not _dropped(endpoints, name):
+        time.sleep(0.1)
+
+
+def _dropped(endpoints: Endpoints, name: str) -> bool:
+    """Drop a database, unless Postgres vacuums it at the moment: that process cannot be ended by us."""
     with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+        try:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+    return True
 
 
 def _named(url: str, database: str) -> str:

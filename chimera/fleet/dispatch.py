@@ -62,14 +62,15 @@ class LocalDispatch:
             "recursion_limit": run.recursion_limit,
         }
         before = await self._graph.aget_state(config)
-        if not before.values and not before.next:
+        # `tasks`, not `next`: that one leaves out a step whose result is kept while the checkpoint after it is not.
+        if not before.values and not before.tasks:
             await self._graph.ainvoke(run.state, config, context=context, durability="sync")
         elif before.interrupts and answers:
             known = {found.id for found in before.interrupts}
             given = {key: value for key, value in answers.items() if key in known}
             if given:
                 await self._graph.ainvoke(Command(resume=given), config, context=context, durability="sync")
-        elif before.next and not before.interrupts:
+        elif before.tasks and not before.interrupts:
             await self._graph.ainvoke(None, config, context=context, durability="sync")
         after = await self._graph.aget_state(config)
         questions = {found.id: found.value for found in after.interrupts}

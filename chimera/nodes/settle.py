@@ -81,7 +81,7 @@ async def _settle_result(
         "states": states,
         "finished": finished,
         "feedback": feedback,
-        "outcomes": {task_id: result.plain()},
+        "outcomes": {**state["outcomes"], task_id: result.plain()},
         "verdicts": {**state.get("verdicts", {}), task_id: verdict.plain()},
         "questions": state.get("questions", [])[1:],
     }

@@ -123,7 +123,7 @@ class ServedMission(ServedGraph):
             saved = await self.aget_state({"configurable": {"thread_id": mission_id}})
             if saved.interrupts:
                 await context.missions.set_status(mission_id, MissionStatus.WAITING)
-            elif saved.next and not (options.get("interrupt_before") or options.get("interrupt_after")):
+            elif saved.tasks and not (options.get("interrupt_before") or options.get("interrupt_after")):
                 raise await why_stopped(mission_id, context)
 
     async def admitted(self, given: Any, config: RunnableConfig) -> Any:
@@ -136,11 +136,11 @@ class ServedMission(ServedGraph):
                 return cast("dict[str, Any]", admitted)
             if (config.get("metadata") or {}).get("run_attempt", 1) == 1:
                 raise ConflictError("this thread had its mission", remedy="Create a thread for each mission.")
-            admitted = None if saved.next else admitted  # the server was stopped in the middle, and runs this again
-        elif not saved.next or saved.values.get("mission_id", place["thread_id"]) != place["thread_id"]:
+            admitted = None if saved.tasks else admitted  # the server was stopped in the middle, and runs this again
+        elif not saved.tasks or saved.values.get("mission_id", place["thread_id"]) != place["thread_id"]:
             # Also a copied thread: what it would go on with is the mission of another one.
             raise MissionNotFound("nothing waits to go on in this thread", remedy="Start a run with an input.")
-        if saved.next and (not saved.interrupts or isinstance(admitted, Command)):
+        if saved.tasks and (not saved.interrupts or isinstance(admitted, Command)):
             await missions.reopen(place["thread_id"])
         return admitted
 

@@ -13,7 +13,7 @@ from typing import Any
 from chimera.core.clock import Clock
 from chimera.core.errors import AuditBroken, StoreError
 from chimera.core.ids import digest
-from chimera.store.postgres import Pool, fetch
+from chimera.store.postgres import Pool, fetch, take_time
 from chimera.store.values import as_stored
 
 GENESIS = "0" * 64
@@ -123,6 +123,7 @@ class AuditLog:
         """
         expected, last = 0, GENESIS
         async with self._pool.connection(within_s=_VERIFY_S) as connection, connection.transaction():
+            await take_time(connection)
             # One snapshot: what others append meanwhile must not look like tampering.
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor = await connection.execute("SELECT seq, hash FROM audit_heads WHERE tenant = %s", (tenant,))

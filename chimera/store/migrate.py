@@ -5,7 +5,7 @@ from importlib import resources
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from chimera.core.errors import SchemaNewer, SchemaOutdated
-from chimera.store.postgres import Connection, Pool, fetch
+from chimera.store.postgres import Connection, Pool, fetch, take_time
 
 _LOCK = 0x6368696D  # one migration at a time in a database; the number spells "chim"
 _WITHIN_S = 600.0
@@ -44,6 +44,7 @@ async def migrate(pool: Pool) -> list[str]:
     """
     done: list[str] = []
     async with pool.connection(within_s=_WITHIN_S) as connection, connection.transaction():
+        await take_time(connection)
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         await connection.execute(_TABLE)
         cursor = await connection.execute("SELECT coalesce(max(version), 0) AS version FROM migrations")

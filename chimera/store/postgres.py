@@ -17,7 +17,10 @@ Connection = psycopg.AsyncConnection[DictRow]
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 60.0
 """The longest use of a connection, if not said otherwise: a server that hangs must not hang a mission."""
+TRANSACTION_S = 20.0
+"""The longest transaction: what a process that stalls in the middle of one holds, the others get back after it."""
 POOL_SIZE = 16
+_TRANSACTION_TIMEOUT_SINCE = 170_000
 
 
 @asynccontextmanager
@@ -41,7 +44,7 @@ async def store_errors(within_s: float | None = None) -> AsyncGenerator[None]:
         raise SchemaOutdated(f"the database lacks something this version needs: {_first_line(error)}") from error
     except (pg.SerializationFailure, pg.DeadlockDetected) as error:
         raise ConflictError(f"Postgres could not order two changes: {_first_line(error)}") from error
-    except (psycopg.OperationalError, PoolTimeout) as error:
+    except (psycopg.OperationalError, pg.TransactionTimeout, PoolTimeout) as error:
         raise StoreUnavailable(f"Postgres cannot be reached: {_first_line(error)}") from error
     except psycopg.Error as error:
         raise StoreError(f"Postgres refused: {_first_line(error)}") from error
@@ -81,6 +84,7 @@ async def open_pool(url: str, size: int = POOL_SIZE) -> AsyncGenerator[Pool]:
         open=False,
         kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": CONNECT_TIMEOUT_S},
         check=Pool.check_connection,
+        configure=_limit_transactions,
     )
     try:
         async with store_errors():
@@ -123,6 +127,18 @@ async def fetch_one(pool: Pool, query: str, values: Sequence[Any] | Mapping[str,
     """Run one statement and return its first row, if there is one."""
     rows = await fetch(pool, query, values)
     return rows[0] if rows else None
+
+
+async def take_time(connection: Connection) -> None:
+    """Let the transaction that has just begun be a long one."""
+    if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+        await connection.execute("SET LOCAL transaction_timeout = 0")
+
+
+async def _limit_transactions(connection: Connection) -> None:
+    # Not idle_in_transaction_session_timeout: after a pipeline, as executemany is one, that one is not counted.
+    if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+        await connection.execute(f"SET transaction_timeout = {TRANSACTION_S * 1000:.0f}".encode())
 
 
 def _is_usable(url: str) -> bool:

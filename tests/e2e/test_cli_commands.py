@@ -8,7 +8,6 @@ Proves FR-19, FR-20, FR-21, FR-23, FR-62.
 import contextlib
 import hashlib
 import json
-import uuid
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
@@ -52,19 +50,15 @@ def chimera(*arguments: str, typed: str | None = None) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, endpoints: Endpoints, template_database: str) -> Generator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory, shared_database_url: str, endpoints: Endpoints) -> Generator[Path]:
     """An installation of this file's own, in a folder that the commands run in."""
-    folder, name = tmp_path_factory.mktemp("place"), f"cli_{uuid.uuid4().hex}"
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'.encode())
+    folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
         patch.setenv("COLUMNS", "160")  # what is shown must not depend on who ran before
         patch.setenv("CHIMERA_HOME", str(folder / "home"))
-        patch.setenv("CHIMERA_DATABASE_URL", make_conninfo(endpoints.database_url, dbname=name))
+        patch.setenv("CHIMERA_DATABASE_URL", shared_database_url)
         patch.setenv("CHIMERA_REDIS_URL", endpoints.redis_url)
         yield folder
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel.remote import RemoteGraph
@@ -33,7 +32,6 @@ from langgraph.types import Command
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import BadRequestError
-from psycopg.conninfo import make_conninfo
 
 from chimera import ChimeraSwarm
 from chimera.core.clock import SystemClock
@@ -67,18 +65,16 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, endpoints: Endpoints, template_database: str) -> Generator[Server]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, shared_database_url: str, endpoints: Endpoints
+) -> Generator[Server]:
     """`langgraph dev` on a database of its own, with nothing of the outside: no key, no tracing, no browser."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(ROOT / "langgraph.json", folder)
-    name = f"langgraph_{uuid.uuid4().hex}"
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'.encode())
-    database_url = make_conninfo(endpoints.database_url, dbname=name)
     environment: dict[str, str] = os.environ | {
         "HOME": str(folder),
         "CHIMERA_HOME": str(folder / "home"),
-        "CHIMERA_DATABASE_URL": database_url,
+        "CHIMERA_DATABASE_URL": shared_database_url,
         "CHIMERA_REDIS_URL": endpoints.redis_url,
         "LANGSMITH_TRACING": "false",
         "LANGGRAPH_CLI_NO_ANALYTICS": "1",
@@ -99,13 +95,11 @@ def server(tmp_path_factory: pytest.TempPathFactory, endpoints: Endpoints, templ
         )
     try:
         _wait_until_up(f"http://127.0.0.1:{port}/ok", process, log)
-        yield Server(f"http://127.0.0.1:{port}", database_url, folder / "home", process, log)
+        yield Server(f"http://127.0.0.1:{port}", shared_database_url, folder / "home", process, log)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait(STOP_S)
-        with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

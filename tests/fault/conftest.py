@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from chimera.store.embedded import Endpoints
@@ -141,15 +139,9 @@ class Undertaker:
 
 @pytest.fixture(scope="module")
 def undertaker(
-    tmp_path_factory: pytest.TempPathFactory, endpoints: Endpoints, template_database: str
+    tmp_path_factory: pytest.TempPathFactory, shared_database_url: str, endpoints: Endpoints
 ) -> Generator[Undertaker]:
     """Processes on a database of this file's own."""
-    name = f"m_{uuid.uuid4().hex}"
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'.encode())
-    url = make_conninfo(endpoints.database_url, dbname=name)
-    processes = Undertaker(tmp_path_factory.mktemp("doomed"), url, endpoints.redis_url)
+    processes = Undertaker(tmp_path_factory.mktemp("doomed"), shared_database_url, endpoints.redis_url)
     yield processes
     processes.close()
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())

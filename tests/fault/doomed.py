@@ -199,6 +199,9 @@ def live(order: dict[str, Any]) -> None:
         asyncio.run(obey(order))
     except KeyboardInterrupt:
         say(interrupted=True)
+    except BaseException as error:
+        say(error={"code": type(error).__name__, "message": str(error)})
+        raise
     finally:
         os._exit(0)
 

@@ -4,19 +4,16 @@ import asyncio
 import inspect
 import json
 import sys
-import uuid
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import psycopg
 import pytest
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from psycopg.conninfo import make_conninfo
 
 from chimera import ChimeraSwarm
 from chimera.core.clock import SystemClock
@@ -235,17 +232,6 @@ class Stage:
 
 
 ROLES = ("orchestrator", "planner", "worker", "judge")
-
-
-@pytest.fixture(scope="module")
-def shared_database_url(endpoints: Endpoints, template_database: str) -> Generator[str]:
-    """A database for all tests of a file whose missions do not see each other."""
-    name = f"m_{uuid.uuid4().hex}"
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'.encode())
-    yield make_conninfo(endpoints.database_url, dbname=name)
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
 
 
 @pytest.fixture

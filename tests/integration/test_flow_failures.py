@@ -73,6 +73,20 @@ async def test_from_retry_to_a_new_plan_to_a_human_to_a_partial_answer(stage: "S
     assert result.confidence == pytest.approx(0.88)  # the judge's verdict on what was kept
 
 
+async def test_a_task_that_failed_is_not_forgotten_over_a_question_about_another_one(stage: "Stage") -> None:
+    """Task 1 fails for good, task 2 waits for a human in the same wave. Proves FR-12, FR-39: it is planned anew."""
+    tasks = [stage.task(1, criteria=[{"kind": "contains", "value": "never"}]), stage.task(2, criteria=[PLAIN])]
+    play = stage.play({"go": [stage.plan(*tasks), stage.plan(stage.task(1), tasks[1])]}, confidence=0.6)
+
+    async def reviewer(_: Any) -> Any:
+        return stage.decide()
+
+    async with stage.swarm(play, max_attempts=1, reviewer=reviewer) as swarm:
+        result = await swarm.run("go")
+    assert (result.status, result.answer) == ("done", "task 1: done\n\ntask 2: done")
+    assert play.worked() == ["task 1", "task 2", "task 1"]
+
+
 async def test_a_human_who_refuses_what_there_is_ends_the_mission(stage: "Stage") -> None:
     """Proves FR-12 and FR-40."""
     plan = stage.plan(stage.task(1), stage.task(2, criteria=[{"kind": "contains", "value": "never"}]))

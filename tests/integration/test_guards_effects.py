@@ -5,12 +5,10 @@ The journal is the real one in Postgres; the port of tools is one that counts, a
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from chimera.core.contracts import Decision, Mission
 from chimera.core.errors import (
@@ -26,7 +24,6 @@ from chimera.core.errors import (
 )
 from chimera.guards.effects import ApprovedCall, Effects
 from chimera.store.effects import EffectJournal
-from chimera.store.embedded import Endpoints
 from chimera.store.missions import MissionStore
 from chimera.store.postgres import Pool, fetch, open_pool
 from chimera.tools.capability import Capability, ToolResult
@@ -58,20 +55,9 @@ class Port:
         return ToolResult(text=f"call {len(self.calls)}")
 
 
-@pytest.fixture(scope="module")
-def shared_url(endpoints: Endpoints, template_database: str) -> Generator[str]:
-    """One database for this file: its tests differ by key and mission."""
-    name = f"effects_{uuid.uuid4().hex}"
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"'.encode())
-    yield make_conninfo(endpoints.database_url, dbname=name)
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
-
-
 @pytest.fixture
-async def pool(shared_url: str) -> AsyncGenerator[Pool]:
-    async with open_pool(shared_url, 4) as opened:
+async def pool(shared_database_url: str) -> AsyncGenerator[Pool]:
+    async with open_pool(shared_database_url, 4) as opened:
         yield opened
 
 
@@ -86,9 +72,9 @@ def effects(port: Port, pool: Pool) -> Effects:
 
 
 @pytest.fixture
-async def mission_id(pool: Pool, shared_url: str) -> str:
+async def mission_id(pool: Pool, shared_database_url: str) -> str:
     mission_id = str(uuid.uuid4())
-    await MissionStore(pool, shared_url).create(mission_id, Mission(goal="g"))
+    await MissionStore(pool, shared_database_url).create(mission_id, Mission(goal="g"))
     return mission_id
 
 

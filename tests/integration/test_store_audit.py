@@ -16,6 +16,7 @@ import pytest
 
 from chimera.core.clock import SystemClock
 from chimera.core.errors import AuditBroken, SchemaOutdated, StoreError, StoreUnavailable
+from chimera.store import postgres
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.store.postgres import Pool, fetch, open_pool
 
@@ -126,6 +127,30 @@ async def test_what_was_told_is_there_after_a_kill(pool: Pool, log: AuditLog, da
     assert sum([await log.verify(tenant) for tenant in "ab"]) == len(kept)
     await log.append(event("after", tenant="a"))
     await log.verify("a")
+
+
+async def stall(pool: Pool, log: AuditLog) -> None:
+    """Take the head, as an append does, and do nothing more until another one has appended."""
+    async with pool.connection() as connection, connection.transaction():
+        await connection.cursor().executemany("UPDATE audit_heads SET seq = seq WHERE tenant = %s", [("default",)] * 2)
+        await log.append(event("second"))
+
+
+async def test_a_process_that_stalls_within_a_write_holds_the_others_up_for_seconds_only(
+    database_url: str, clock: SystemClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the head of the chain and says nothing more. Proves TR-37: it loses the head, and the others write."""
+    monkeypatch.setattr(postgres, "TRANSACTION_S", 0.5)
+    async with open_pool(database_url, 4) as stalled, open_pool(database_url, 4) as pool:
+        log = AuditLog(pool, clock)
+        await log.append(event("first"))
+        async with asyncio.timeout(20):
+            with pytest.raises(StoreUnavailable):
+                await stall(stalled, log)
+        assert await actors(pool) == ["first", "second"]
+        async with pool.connection() as connection, connection.transaction():
+            await postgres.take_time(connection)
+            await connection.execute("SELECT pg_sleep(0.7)")
 
 
 async def test_verifying_while_others_append_sees_no_tampering(pool: Pool, log: AuditLog) -> None:
