@@ -89,7 +89,7 @@ if ! recent .venv/bin/python; then
     rm -rf .venv
     "$uv" venv --quiet --python "$python" .venv
 fi
-printf 'setup: filling .venv from requirements.lock (the first time downloads about 180 MB)\n' >&2
+printf 'setup: filling .venv from requirements.lock (the first time downloads about 350 MB)\n' >&2
 if [ -t 2 ]; then quiet=; else quiet=--quiet; fi # progress for a person, no list of packages in a log
 # The lock also binds what builds the few packages that come as source.
 "$uv" pip sync $quiet --python .venv/bin/python --require-hashes --build-constraints requirements.lock requirements.lock
