@@ -110,6 +110,18 @@ class Plan(Contract):
             pending = {name: needs for name, needs in pending.items() if name not in ready}
         return self
 
+    def before(self, task_id: str) -> list[str]:
+        """The ids of all tasks that a task builds on, nearest first."""
+        needs = {task.id: task.depends_on for task in self.tasks}
+        found: list[str] = []
+        waiting = list(needs[task_id])
+        while waiting:
+            name = waiting.pop(0)
+            if name not in found:
+                found.append(name)
+                waiting += needs[name]
+        return found
+
 
 class TeamBrief(Contract):
     """What the orchestrator hands to one team."""

@@ -9,6 +9,7 @@ from chimera.core.contracts import Artifact, Decision, Evidence, Mission, Missio
 from chimera.core.state import MissionState, Plain
 from chimera.guards.request import Edge, GuardRequest
 from chimera.nodes.context import Context
+from chimera.nodes.evidence import one_list
 from chimera.nodes.regroup import newest
 
 EVIDENCE_SHOWN = 200
@@ -71,19 +72,22 @@ def _status(reports: list[Plain]) -> MissionStatus:
 
 def _result(state: MissionState, status: MissionStatus, reports: list[Plain], reasons: list[str]) -> MissionResult:
     several = len(reports) > 1
+    texts, evidence = one_list((found["answer"], _pieces(found)) for found in reports)
     answers = [
-        f"## {found['team']}\n\n{found['answer']}" if several else found["answer"]
-        for found in reports
-        if found["answer"]
+        f"## {found['team']}\n\n{text}" if several else text for found, text in zip(reports, texts, strict=True) if text
     ]
     return MissionResult(
         mission_id=state["mission_id"],
         status=status,
         answer="\n\n".join(answers),
         artifacts=[Artifact.model_validate(item) for found in reports for item in found["artifacts"]],
-        evidence=[Evidence.model_validate(item) for found in reports for item in found["evidence"]][:EVIDENCE_SHOWN],
+        evidence=evidence[:EVIDENCE_SHOWN],
         unmet=[text for found in reports for text in found["unmet"]],
         reasons=reasons,
         confidence=min((found["confidence"] for found in reports), default=0.0),
         provider=", ".join(sorted({found["provider"] for found in reports if found["provider"]})),
     )
+
+
+def _pieces(report: Plain) -> list[Evidence]:
+    return [Evidence.model_validate(item) for item in report["evidence"]]

@@ -10,7 +10,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 from pydantic import Field
 
-from chimera.core.contracts import Check, Confidence, Contract, Evidence, Task, TaskResult, Verdict
+from chimera.core.contracts import Check, Confidence, Contract, Evidence, Plan, Task, TaskResult, Verdict
 from chimera.core.errors import ArtifactNotFound, ChimeraError, StoreError
 from chimera.core.state import Plain, TeamState
 from chimera.core.tasks import together
@@ -125,9 +125,10 @@ def came_back(state: TeamState) -> list[str]:
 
 
 async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdict:
-    task = next(Task.model_validate(item) for item in state["plan"]["tasks"] if item["id"] == task_id)
+    plan = Plan.model_validate(state["plan"])
+    task = next(item for item in plan.tasks if item.id == task_id)
     result = TaskResult.model_validate(state["outcomes"][task_id])
-    earlier = [TaskResult.model_validate(state["outcomes"][need]) for need in _ancestors(state, task_id)]
+    earlier = [TaskResult.model_validate(state["outcomes"][need]) for need in plan.before(task_id)]
     request = JudgeRequest(
         mission_id=state["mission_id"],
         mission=state["mission"],
@@ -164,18 +165,6 @@ async def _verdict(request: JudgeRequest, context: Context) -> Verdict:
     except Exception as failure:  # noqa: BLE001 - nobody judged it, so nobody approved it
         why = failure if isinstance(failure, ChimeraError) else type(failure).__name__
         return Verdict(outcome="escalate", confidence=0.0, reasons=[f"not judged: {why}"])
-
-
-def _ancestors(state: TeamState, task_id: str) -> list[str]:
-    needs = {item["id"]: item["depends_on"] for item in state["plan"]["tasks"]}
-    found: list[str] = []
-    waiting = list(needs[task_id])
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.append(name)
-            waiting += needs[name]
-    return found
 
 
 async def _artifact_texts(mission_id: str, result: TaskResult, context: Context) -> list[str]:

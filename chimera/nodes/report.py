@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from chimera.core.contracts import Plan, TaskResult
+from chimera.core.contracts import Evidence, Plan, TaskResult
 from chimera.core.state import Plain, TeamState
+from chimera.nodes.evidence import one_list
 from chimera.nodes.questions import failures
 
 
@@ -16,7 +17,8 @@ async def report(state: TeamState) -> dict[str, Any]:
         if states.get(task.id) == "done"
     }
     inner = {need for task in plan.tasks for need in task.depends_on if task.id in results}
-    last = [results[task.id] for task in plan.tasks if task.id in results and task.id not in inner]
+    answers, evidence = one_list((result.answer, _may_cite(name, plan, results)) for name, result in results.items())
+    last = [answer for name, answer in zip(results, answers, strict=True) if name not in inner]
     problem = state.get("problem")
     missing = [
         *plan.unmet,
@@ -27,9 +29,9 @@ async def report(state: TeamState) -> dict[str, Any]:
         "team": state["team"]["name"],
         "planned": len(plan.tasks),
         "done": len(results),
-        "answer": "\n\n".join(result.answer for result in last if result.answer),
+        "answer": "\n\n".join(filter(None, last)),
         "artifacts": [item.plain() for result in results.values() for item in result.artifacts],
-        "evidence": [item.plain() for result in results.values() for item in result.evidence],
+        "evidence": [piece.plain() for piece in evidence],
         "unmet": missing,
         "reasons": _reasons(state, problem, all_done=not missing),
         "refused": bool(problem) and not (problem or {}).get("accepted"),
@@ -39,6 +41,11 @@ async def report(state: TeamState) -> dict[str, Any]:
         "provider": ", ".join(sorted({result.provider for result in results.values() if result.provider})),
     }
     return {"reports": [found]}
+
+
+def _may_cite(task_id: str, plan: Plan, results: dict[str, TaskResult]) -> list[Evidence]:
+    """The evidence of a task and of what it builds on; its own counts where both have an id."""
+    return [piece for name in (task_id, *plan.before(task_id)) for piece in results[name].evidence]
 
 
 def _reasons(state: TeamState, problem: Plain | None, *, all_done: bool) -> list[str]:

@@ -14,12 +14,12 @@ from chimera.core.ids import digest
 from chimera.core.state import AgentState, Plain
 from chimera.models.calls import ANSWERED_BY
 from chimera.nodes.context import Context
+from chimera.nodes.evidence import CITED
 from chimera.nodes.prompts import prompt
 from chimera.tools.capability import Capability
 
 EVIDENCE_KEPT = 50
 OBSERVATION_KEPT = 60_000
-_CITED = re.compile(r"\[([^\[\]\s]{1,120})\]")
 
 
 class Worker:
@@ -167,7 +167,7 @@ def _renamed(message: AnyMessage, names: Mapping[str, str], *, known_only: bool 
 def _evidence(answer: str, observations: list[Plain]) -> list[Evidence]:
     """The evidence that the answer cites, or the first pieces when it cites none."""
     known = {item["id"]: Evidence.model_validate(item) for found in observations for item in found["evidence"]}
-    cited = [known[name] for name in dict.fromkeys(_CITED.findall(answer)) if name in known]
+    cited = [known[name] for name in dict.fromkeys(CITED.findall(answer)) if name in known]
     return cited or list(known.values())[:EVIDENCE_KEPT]
 
 

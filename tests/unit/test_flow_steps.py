@@ -8,6 +8,7 @@ import pytest
 from chimera.core.contracts import (
     Artifact,
     Check,
+    Evidence,
     Plan,
     ReviewDecision,
     ReviewItem,
@@ -19,12 +20,14 @@ from chimera.core.contracts import (
 from chimera.core.errors import BudgetExceeded, ModelFailed
 from chimera.core.tasks import together
 from chimera.nodes.dispatch import asking_tasks, ready_tasks
+from chimera.nodes.evidence import one_list
 from chimera.nodes.finish import finish
 from chimera.nodes.judge import came_back, verdict_of
 from chimera.nodes.orchestrator import shared
 from chimera.nodes.planner import task_fingerprint
 from chimera.nodes.questions import about_giving_up, about_plan, about_result
 from chimera.nodes.regroup import newest
+from chimera.nodes.report import report as report_step
 from chimera.review.answers import why_unusable
 
 MISSION = "0b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c11"
@@ -206,6 +209,58 @@ def mission(*reports: dict[str, Any], **state: Any) -> Any:
 async def test_the_status_says_how_much_was_met(reports: list[dict[str, Any]], status: str) -> None:
     """Proves FR-3 and FR-2: what one team could not do or was refused does not undo what another one did."""
     assert (await finish(mission(*reports)))["result"]["status"] == status
+
+
+def piece(name: str, text: str) -> Evidence:
+    return Evidence(id=name, text=text, source="posts.csv")
+
+
+def test_an_id_names_one_piece_of_evidence() -> None:
+    """What two answers cite is listed once, and what only shares an id with it gets one of its own. Proves FR-11."""
+    row, small, large = piece("posts:1", "rain"), piece("posts:trend-1", "3 posts"), piece("posts:trend-1", "9 posts")
+    answers, evidence = one_list(
+        [
+            ("Rain [posts:1], 3 [posts:trend-1].", [row, small]),
+            ("9 posts [posts:trend-1] of [posts:1], see [1](x).", [large, row]),
+            ("Still 9 [posts:trend-1].", [large]),
+        ]
+    )
+    assert answers == [
+        "Rain [posts:1], 3 [posts:trend-1].",
+        "9 posts [posts:trend-1~2] of [posts:1], see [1](x).",
+        "Still 9 [posts:trend-1~2].",
+    ]
+    assert evidence == [row, small, piece("posts:trend-1~2", "9 posts")]
+
+
+def test_a_long_id_stays_short_enough_to_be_cited() -> None:
+    name = "x" * 120
+    _, evidence = one_list([("", [piece(name, "one")]), ("", [piece(name, "two")])])
+    assert [item.id for item in evidence] == [name, f"{'x' * 110}~2"]
+    assert [Evidence.model_validate(item.plain()) for item in evidence] == evidence
+
+
+async def test_several_teams_have_one_list_of_evidence() -> None:
+    """Proves FR-11: the answer of a mission cites what the teams found, also when they were given the same ids."""
+    pieces = [[piece("a:1", text).plain()] for text in ("one", "one", "two")]
+    teams = [report(name, answer="It is so [a:1].", evidence=pieces[place]) for place, name in enumerate("xyz")]
+    found = (await finish(mission(*teams)))["result"]
+    assert [(item["id"], item["text"]) for item in found["evidence"]] == [("a:1", "one"), ("a:1~2", "two")]
+    assert found["answer"].split("## z")[1].strip() == "It is so [a:1~2]."
+
+
+async def test_a_task_cites_what_it_builds_on() -> None:
+    """Proves FR-11: of two tasks that were given the same id, a third cites the one whose result it got."""
+    results = {
+        "t1": result("one", task_id="t1", evidence=[piece("a:1", "one")]),
+        "t2": result("two", task_id="t2", evidence=[piece("a:1", "two")]),
+        "t3": result("It is so [a:1].", task_id="t3"),
+    }
+    outcomes = {name: found.plain() for name, found in results.items()}
+    done = team(task(1), task(2), task(3, 2), states=dict.fromkeys(results, "done"), outcomes=outcomes)
+    (found,) = (await report_step(done))["reports"]
+    assert [(item["id"], item["text"]) for item in found["evidence"]] == [("a:1", "one"), ("a:1~2", "two")]
+    assert found["answer"] == "one\n\nIt is so [a:1~2]."
 
 
 def test_only_the_last_report_of_each_present_team_counts() -> None:
