@@ -12,19 +12,18 @@ from langgraph.types import Command
 from chimera import timetravel
 from chimera.app import App, Roles, open_app
 from chimera.core.clock import Clock
-from chimera.core.contracts import Event, Mission, MissionResult, MissionStatus, ReviewDecision, ReviewItem, TaskResult
+from chimera.core.contracts import Event, Mission, MissionResult, MissionStatus, ReviewDecision, ReviewItem
 from chimera.core.errors import (
     CheckpointNotFound,
-    ChimeraError,
     ConfigError,
     ConflictError,
     MissionError,
     MissionExpired,
-    ModelFailed,
-    catalogue,
 )
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
+from chimera.core.tasks import stop
+from chimera.nodes.ending import ANSWERED, end, why_stopped
 from chimera.nodes.intake import read_mission
 from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 RECURSION_LIMIT = 10_000
 """Supersteps of a mission or a team; several times what the largest plan takes with every retry and every question."""
 WATCH_S = 0.5
-STOP_AGAIN_S = 2.0
-ANSWERED = (MissionStatus.DONE, MissionStatus.PARTIAL, MissionStatus.REJECTED)
-FINAL = (*ANSWERED, MissionStatus.FAILED, MissionStatus.CANCELLED)
 
 
 class ChimeraSwarm:
@@ -130,7 +126,7 @@ class ChimeraSwarm:
                     if waiting.done():
                         yield waiting.result()
                         continue
-                    await _stop(waiting)
+                    await stop(waiting)
                     while not queue.empty():
                         yield queue.get_nowait()
                     result = await running
@@ -140,7 +136,7 @@ class ChimeraSwarm:
             finally:
                 for task in (waiting, running):
                     if task is not None:
-                        await _stop(task)
+                        await stop(task)
 
     async def resume(
         self, mission_id: str, *, reviewer: Reviewer | None = None, deadline_s: float | None = None
@@ -269,17 +265,17 @@ class ChimeraSwarm:
                 if driving.done():
                     break
                 if row["cancel_requested"]:
-                    await _stop(driving)
+                    await stop(driving)
                     return await self._end(mission_id, MissionStatus.CANCELLED, "cancelled on request")
                 if row["deadline_at"] <= self.app.context.clock.now():
-                    await _stop(driving)
+                    await stop(driving)
                     late = MissionExpired(f"the mission did not finish within {row['mission']['deadline_s']:g} s")
                     return await self._end(mission_id, MissionStatus.FAILED, f"{late} | {late.hint}")
             return driving.result()
         except MissionError as error:
             return await self._end(mission_id, MissionStatus.FAILED, f"{error} | {error.hint}")
         finally:
-            await _stop(driving)
+            await stop(driving)
 
     async def _drive(
         self, mission_id: str, start: Any, reviewer: Reviewer | None, checkpoint_id: str | None
@@ -289,7 +285,7 @@ class ChimeraSwarm:
         while True:
             snapshot = await self.app.mission.aget_state(config)
             if not snapshot.interrupts and snapshot.tasks:
-                raise await self._why_stopped(mission_id)
+                raise await why_stopped(mission_id, self.app.context)
             if not snapshot.interrupts:
                 return MissionResult.model_validate(snapshot.values["result"])
             answers: dict[str, Any] = {}
@@ -310,16 +306,6 @@ class ChimeraSwarm:
         except GraphRecursionError:
             raise MissionError(f"the mission took more than {RECURSION_LIMIT:,} steps") from None
 
-    async def _why_stopped(self, mission_id: str) -> ChimeraError:
-        """What a team stopped for while the others went on: no model answered its planner."""
-        trail = await self.app.context.audit.of_mission(mission_id)
-        stopped = [event["data"] for event in trail if event["kind"] == "team.stopped"]
-        if not stopped:
-            return ModelFailed()
-        data = stopped[-1]
-        kind = next((known for known in catalogue() if known.code == data["code"]), ModelFailed)
-        return kind(f"team {data['team']}: {data['message']}", remedy=data["remedy"])
-
     async def _waiting(self, mission_id: str, items: list[dict[str, Any]]) -> MissionResult:
         await self.app.context.missions.set_status(mission_id, MissionStatus.WAITING)
         return MissionResult(
@@ -330,33 +316,4 @@ class ChimeraSwarm:
         )
 
     async def _end(self, mission_id: str, status: MissionStatus, reason: str) -> MissionResult:
-        """End a mission from outside its graph, unless it has just ended; what its tasks had finished is its result."""
-        context = self.app.context
-        row = await context.missions.get(mission_id)
-        if row["status"] in FINAL:
-            return MissionResult.model_validate(row["result"])
-        mission = await context.missions.context(mission_id)
-        trail = await context.record(mission_id, mission, "mission.finished", "swarm", status=status, reasons=[reason])
-        done = [
-            TaskResult.model_validate(row["result"])
-            for row in await context.missions.tasks(mission_id)
-            if row["state"] == "done"
-        ]
-        result = MissionResult(
-            mission_id=mission_id,
-            status=status,
-            answer="\n\n".join(found.answer for found in done if found.answer),
-            artifacts=[artifact for found in done for artifact in found.artifacts],
-            evidence=[item for found in done for item in found.evidence],
-            reasons=[reason],
-            usage=await context.usage.total(mission_id),
-            trail=trail,
-        )
-        await context.missions.finish(result)
-        return result
-
-
-async def _stop(task: "asyncio.Task[Any]") -> None:
-    while not task.done():
-        task.cancel()  # again and again: before Python 3.12 a wait_for below can lose one
-        await asyncio.wait({task}, timeout=STOP_AGAIN_S)
+        return await end(mission_id, status, reason, self.app.context, by="swarm")

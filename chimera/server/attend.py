@@ -9,11 +9,10 @@ from langgraph.errors import GraphRecursionError
 
 from chimera.core.contracts import MissionStatus
 from chimera.core.errors import MissionError, MissionExpired, MissionNotFound
+from chimera.core.tasks import stop
 from chimera.nodes.context import Context
-from chimera.server.ending import end
+from chimera.nodes.ending import end
 from chimera.swarm import RECURSION_LIMIT, WATCH_S
-
-STOP_AGAIN_S = 2.0
 
 
 async def attended(mission_id: str, parts: AsyncGenerator[Any], context: Context) -> AsyncGenerator[Any]:
@@ -28,12 +27,13 @@ async def attended(mission_id: str, parts: AsyncGenerator[Any], context: Context
                 yield part
         except GraphRecursionError:
             error = MissionError(f"the mission took more than {RECURSION_LIMIT:,} steps")
-            await end(mission_id, MissionStatus.FAILED, f"{error} | {error.hint}", context)
+            await end(mission_id, MissionStatus.FAILED, f"{error} | {error.hint}", context, by="server")
             raise error from None
         except MissionError as error:
             cancelled = error.context.get("cancelled", False)
             reason = error.message if cancelled else f"{error} | {error.hint}"
-            await end(mission_id, MissionStatus.CANCELLED if cancelled else MissionStatus.FAILED, reason, context)
+            status = MissionStatus.CANCELLED if cancelled else MissionStatus.FAILED
+            await end(mission_id, status, reason, context, by="server")
             raise
 
 
@@ -50,12 +50,12 @@ async def _watched(mission_id: str, parts: AsyncGenerator[Any], context: Context
                         watch.result()
                     part = step.result()
                 finally:
-                    await _stop(step)
+                    await stop(step)
                 if part is finished:
                     return
                 yield part
     finally:
-        await _stop(watch)
+        await stop(watch)
 
 
 async def _until_it_must_stop(mission_id: str, context: Context) -> None:
@@ -69,12 +69,3 @@ async def _until_it_must_stop(mission_id: str, context: Context) -> None:
             raise MissionError("cancelled on request", cancelled=True)
         if row["deadline_at"] <= context.clock.now():
             raise MissionExpired(f"the mission did not finish within {row['mission']['deadline_s']:g} s")
-
-
-async def _stop(task: "asyncio.Future[Any]") -> None:
-    # More than once: before Python 3.12 a cancellation gets lost where asyncio.wait_for has its result in that moment.
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=STOP_AGAIN_S)
-    if not task.cancelled():
-        task.exception()  # seen: what stops the mission goes before it

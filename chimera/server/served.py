@@ -16,9 +16,9 @@ from pydantic import BaseModel
 
 from chimera.core.contracts import MissionStatus
 from chimera.core.errors import ChimeraError, ConflictError, InputError, MissionNotFound
+from chimera.nodes.ending import why_stopped
 from chimera.server.asked import ReviewAsked, read_asked
 from chimera.server.attend import attended
-from chimera.server.ending import why_stopped
 from chimera.server.services import Services
 from chimera.store.missions import MissionStore
 from chimera.swarm import RECURSION_LIMIT

@@ -4,6 +4,8 @@ Proves FR-58: the server's own repeats go on with a mission instead of starting 
 without its services says what langgraph.json lacks.
 """
 
+import asyncio
+import json
 import uuid
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,39 @@ async def test_a_repeated_run_goes_on_and_a_second_one_is_refused(served: Settin
     missions = MissionStore(pool, served.database_url.get_secret_value())
     assert (await missions.get(place))["status"] == "waiting"
     assert {row["plan_round"] for row in await missions.tasks(place)} == {1}
+
+
+async def test_a_planner_that_does_not_answer_is_told_as_what_it_is(
+    served: Settings, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the code and the remedy of its own failure. Proves FR-46: its mission can go on."""
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await left.wait()
+        writer.close()
+
+    left = asyncio.Event()
+    place = str(uuid.uuid4())
+    config: RunnableConfig = {"configurable": {"thread_id": place}}
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as silent:
+        port = silent.sockets[0].getsockname()[1]
+        for name, value in {
+            "MODELS": json.dumps({"planner": "openai:mute"}),
+            "MODEL_BASE_URL": f"http://127.0.0.1:{port}/v1",
+            "MODEL_API_KEY": "sk-loopback",
+            "MODEL_TIMEOUT_S": "0.3",
+            "MODEL_RETRIES": "0",
+        }.items():
+            monkeypatch.setenv(f"CHIMERA_{name}", value)
+        async with checkpointer() as saver:
+            graph = mission.copy({"checkpointer": saver, "store": None})
+            with pytest.raises(
+                RunFailed, match=r"CH403 team [\w-]+: openai:mute did not answer within 0\.3 s \| Raise "
+            ):
+                await graph.ainvoke({"mission": {"goal": "Say hello"}}, config)
+        left.set()
+    missions = MissionStore(pool, str(served.database_url))
+    assert (await missions.get(place))["status"] == "running"
 
 
 @pytest.mark.parametrize("graph", [mission, team, agent, review])
