@@ -70,6 +70,7 @@ class SecurityGateway:
         """
         if isinstance(request, str):
             request = GuardRequest(edge=Edge.INTAKE, payload={"goal": request})
+        request = replace(request, agent_id=agent_id)
         decision = await self._decide(request)
         await self._audit.append(
             AuditEvent(

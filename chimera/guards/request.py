@@ -13,9 +13,12 @@ class Edge(StrEnum):
     """The guarded hops."""
 
     INTAKE = "intake"
+    MODEL_INPUT = "model_input"
     TOOL_CALL = "tool_call"
     TOOL_RESULT = "tool_result"
+    AGENT_MESSAGE = "agent_message"
     PAYMENT = "payment"
+    PUBLISH = "publish"
     OUTPUT = "output"
 
 
@@ -25,6 +28,7 @@ class GuardRequest:
 
     ``payload`` is what passes (``{"goal": ...}``, tool arguments, a tool result, an answer); an edit replaces it.
     ``mission`` is the trusted request of the user. ``task`` and ``capability`` are set at the tool edges.
+    ``agent_id`` is who asks, as the gateway was told by its caller and never by the payload; ``pool`` is where it works.
     """
 
     edge: Edge
@@ -33,6 +37,8 @@ class GuardRequest:
     mission: Mission | None = None
     task: Task | None = None
     capability: Capability | None = None
+    agent_id: str = ""
+    pool: str = "default"
     role: str = "worker"
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
