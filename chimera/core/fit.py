@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any, cast
 
 import regex
@@ -25,7 +26,14 @@ REFERENCE_STEPS = 20  # following one costs about as much as twenty plain checks
 CPU_S = 2.0
 PATTERNS_S = 0.5  # all expressions of one check together; an honest one takes microseconds
 
+TOO_COMPLEX = "the schema is too complex to check"
+
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
+_NAMING = frozenset({"required", "additionalProperties", "dependentRequired"})  # their messages name properties only
+_BOUNDS = frozenset(
+    {"type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"}
+    | {"minItems", "maxItems", "minProperties", "maxProperties"}
+)
 _ASCII = {"d": "0-9", "w": "A-Za-z0-9_"}
 # ECMA 262, 22.2.2.9: \d and \w are ASCII; and $ is the end of the text alone, where Python's lets a line break follow.
 
@@ -45,26 +53,43 @@ class _Endless(Exception):
 
 
 def misfit(schema: Mapping[str, Any], value: Any) -> str | None:
-    """The first thing that is wrong with ``value``, as ``place violates keyword``; None when it fits.
+    """The first thing that is wrong with ``value``; None when it fits."""
+    return next(iter(misfits(schema, value, 1)), None)
+
+
+def misfits(schema: Mapping[str, Any], value: Any, limit: int = 5) -> list[str]:
+    """What is wrong with ``value``: at most ``limit`` lines ``place violates keyword``; none when it fits.
 
     The value is never quoted: it is untrusted text on its way to a model and a log.
     """
     _work.set(_Work())
+    found: list[str] = []
     try:
         # Without its $schema: a part that names another draft would be checked by that draft's unbounded validator.
-        error = next(_Bounded(_undated(schema), registry=_NO_OTHERS).iter_errors(value), None)
+        for error in islice(_Bounded(_undated(schema), registry=NO_OTHERS).iter_errors(value), limit):
+            found.append(_sentence(error))  # noqa: PERF401 - what was found before the check broke off counts
     except (_Endless, RecursionError):
-        return "the schema is too complex to check"
+        found.append(TOO_COMPLEX)
     except Unresolvable:
-        return "the schema refers to a part that is not there"
+        found.append("the schema refers to a part that is not there")
     except regex.error:
-        return "the schema has an expression that cannot be read"
+        found.append("the schema has an expression that cannot be read")
     except (TypeError, ValueError, KeyError, AttributeError):  # a keyword whose value is not of its kind
-        return "the schema is not valid"
-    if error is None:
-        return None
-    where = "/".join(str(part) for part in error.absolute_path)
-    return f"{''.join(filter(str.isprintable, where[:120])) or 'the whole'} violates {error.validator}"
+        found.append("the schema is not valid")
+    return found
+
+
+def _sentence(error: ValidationError) -> str:
+    where = printable("/".join(str(part) for part in error.absolute_path)) or "the whole"
+    wrong = f"{where} violates {error.validator}"
+    if error.validator in _NAMING:
+        return f"{wrong}: {printable(error.message)}"
+    return f"{wrong} {printable(json.dumps(error.validator_value))}" if error.validator in _BOUNDS else wrong
+
+
+def printable(text: str, limit: int = 120) -> str:
+    """The start of a stranger's text, on one line and without what steers a terminal."""
+    return "".join(filter(str.isprintable, text[:limit]))
 
 
 def fits(schema: Mapping[str, Any], value: Any) -> bool:
@@ -149,7 +174,7 @@ def _additional(validator: Any, value: Any, instance: Any, schema: Any) -> Itera
         if name in known or any(_found(pattern, name) for pattern in patterns):
             continue
         if value is False:
-            yield ValidationError("")
+            yield ValidationError(f"{name!r} is unknown")
         elif isinstance(value, dict):
             yield from validator.descend(item, value, path=name)
 
@@ -173,7 +198,8 @@ _OWN: dict[str, _Keyword] = {
     "unevaluatedItems": _unchecked,
     "unevaluatedProperties": _unchecked,
 }
-_NO_OTHERS: Registry[Any] = Registry()  # nothing but the schema itself, and no way to fetch
+NO_OTHERS: Registry[Any] = Registry()
+"""What references lead into: nothing but the schema itself, and no way to fetch."""
 _Bounded: Any = validators.extend(
     Draft202012Validator,
     {

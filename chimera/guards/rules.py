@@ -68,7 +68,7 @@ class ArgumentSchema:
         if unknown and not whole.get("additionalProperties") and not whole.get("patternProperties"):
             return reject(self.rule, f"unknown argument {unknown[0][:60]!r}")
         problem = misfit(schema, dict(request.payload))
-        return reject(self.rule, f"{problem} of the schema") if problem else None
+        return reject(self.rule, problem) if problem else None
 
 
 class ResultSize:
@@ -109,7 +109,7 @@ class ResultSchema:
         large = int(request.payload.get("size") or 0) > INLINE_BYTES
         schema = request.capability.output_schema
         problem = await asyncio.to_thread(misfit, schema, data) if large else misfit(schema, data)
-        return reject(self.rule, f"{problem} of the schema") if problem else None
+        return reject(self.rule, problem) if problem else None
 
 
 class DestructiveTool:

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from chimera.core import specs
-from chimera.core.fit import fits, matches, misfit
+from chimera.core.fit import fits, matches, misfit, misfits
 from chimera.core.forms import plain_form, properties
 
 VALUES: list[Any] = [None, True, 0, 1, 1.0, -3, 2.5, "", "abc", "abc\n", [], [1, 1], [1, "a"], {}, {"a": 1}, {"b": [1]}]
@@ -82,12 +82,47 @@ def test_expressions_mean_what_they_mean_in_json_schema(pattern: str, text: str,
 
 def test_the_place_and_the_rule_are_named_and_the_value_is_not() -> None:
     schema = {"properties": {"a": {"items": {"maxLength": 3}}}}
-    assert misfit(schema, {"a": ["ok", "secret"]}) == "a/1 violates maxLength"
-    assert misfit({"type": "integer"}, "secret") == "the whole violates type"
+    assert misfit(schema, {"a": ["ok", "secret"]}) == "a/1 violates maxLength 3"
+    assert misfit({"type": "integer"}, "secret") == 'the whole violates type "integer"'
     hostile = misfit({"additionalProperties": {"type": "integer"}}, {"\x1b[2J" + "x" * 5_000: "a"})
     assert hostile is not None
     assert hostile.isprintable()
     assert len(hostile) < 200
+
+
+def test_everything_that_is_wrong_is_named_but_no_value() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"n": {"type": "integer"}, "list": {"type": "array", "uniqueItems": True}},
+        "required": ["must"],
+        "additionalProperties": False,
+    }
+    wrong = {"n": "canary", "list": [1, 1], "extra": 0}
+    assert misfits(schema, wrong) == [
+        'n violates type "integer"',
+        "list violates uniqueItems",
+        "the whole violates required: 'must' is a required property",
+        "the whole violates additionalProperties: 'extra' is unknown",
+    ]
+    assert misfits(schema, wrong, 2) == misfits(schema, wrong)[:2]
+    assert misfits(schema, {"n": 1, "list": []}) == ["the whole violates required: 'must' is a required property"]
+    assert misfits(schema, {"n": 1, "list": [], "must": None}) == [
+        "the whole violates additionalProperties: 'must' is unknown"
+    ]
+
+
+def test_a_part_that_names_another_draft_is_checked_with_bounded_work_too() -> None:
+    dated = {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "^(.*a){20}$"}
+    for part in (dated, {"pattern": "^(.*a){20}$"}):
+        assert misfits({"properties": {"a": part}}, {"a": "a" * 5_000 + "!"}) == ["the schema is too complex to check"]
+
+
+def test_a_check_that_doubles_with_the_depth_of_the_data_is_given_up() -> None:
+    node = {"properties": {"x": {"allOf": [{"$ref": "#/$defs/node"}] * 2}}}
+    data: dict[str, Any] = {}
+    for _ in range(60):
+        data = {"x": data}
+    assert misfits({"$defs": {"node": node}, "$ref": "#/$defs/node"}, data) == ["the schema is too complex to check"]
 
 
 DOUBLING: dict[str, Any] = {

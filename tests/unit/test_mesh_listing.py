@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from chimera.core.usable import schema_problem
 from chimera.tools.mesh.listing import TOOLS_MAX, to_listing
-from chimera.tools.mesh.schema import misfits, schema_problem
 from chimera.tools.mesh.untrusted import one_line, paragraph
 
 OBJECT: dict[str, Any] = {"type": "object"}
@@ -61,36 +61,3 @@ def doubling(levels: int) -> dict[str, Any]:
 def test_schemas_that_need_a_network_or_for_ever_are_refused(schema: dict[str, Any], problem: str | None) -> None:
     found = schema_problem(schema)
     assert found is None if problem is None else problem in (found or "")
-
-
-def test_misfits_name_place_and_rule_but_not_the_value() -> None:
-    schema = {
-        "type": "object",
-        "properties": {"n": {"type": "integer"}, "list": {"type": "array", "uniqueItems": True}},
-        "required": ["must"],
-        "additionalProperties": False,
-    }
-    found = misfits(schema, {"n": "canary", "list": [1, 1], "extra": 0})
-    assert "'must' is a required property" in found
-    assert any(line.startswith('n: does not fit {"type": "integer"}') for line in found)
-    assert any("extra" in line for line in found)
-    assert any(line.startswith("list: ") for line in found)
-    assert "canary" not in " ".join(found)
-    assert misfits(schema, {"n": 1, "list": [], "must": None}) == [
-        "Additional properties are not allowed ('must' was unexpected)"
-    ]
-
-
-@pytest.mark.parametrize(
-    "part", [{"pattern": "(a+)+$"}, {"$schema": "http://json-schema.org/draft-07/schema#", "pattern": "(a+)+$"}]
-)
-def test_a_backtracking_pattern_is_left_to_the_server(part: dict[str, Any]) -> None:
-    assert misfits({"properties": {"a": part}}, {"a": "a" * 40 + "!"}) == []
-
-
-def test_a_check_that_doubles_with_the_depth_of_the_data_is_given_up() -> None:
-    node = {"properties": {"x": {"allOf": [{"$ref": "#/$defs/node"}] * 2}}}
-    data: dict[str, Any] = {}
-    for _ in range(60):
-        data = {"x": data}
-    assert misfits({"$defs": {"node": node}, "$ref": "#/$defs/node"}, data) == ["the schema is too complex to check"]

@@ -6,8 +6,8 @@ from typing import Any, cast
 from mcp import ClientSession, types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from chimera.core.usable import schema_problem
 from chimera.tools.capability import Capability
-from chimera.tools.mesh.schema import schema_problem
 from chimera.tools.mesh.untrusted import one_line, paragraph
 
 TOOLS_MAX = 1_000

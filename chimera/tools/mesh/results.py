@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from chimera.core.contracts import Evidence
 from chimera.core.errors import ToolRefused, ToolResultTooLarge
 from chimera.core.ids import digest
+from chimera.store.values import as_stored
 from chimera.tools.capability import Capability, ToolResult
-from chimera.tools.mesh.untrusted import one_line, storable
+from chimera.tools.mesh.untrusted import one_line
 
 EVIDENCE_MAX = 4_000
 _NUL = b"\\u0000"
@@ -29,7 +30,7 @@ def to_result(capability: Capability, answer: types.CallToolResult, limit: int) 
     text = "\n".join(_text(block) for block in answer.content)
     data = answer.structuredContent
     if _NUL in raw:
-        text, data = storable(text), storable(data)
+        text, data = as_stored(text), as_stored(data)
     if answer.isError:
         raise ToolRefused(f"{capability.name}: {one_line(text) or 'no reason given'}", tool=capability.name)
     if not text and data is not None:

@@ -1,7 +1,5 @@
 """Text that a server wrote, made fit to show: cut, and without characters that steer a terminal or hide a message."""
 
-from typing import Any
-
 
 def _visible(text: str, kept: str) -> str:
     spaced = (char if char in kept else " " if char.isspace() else char for char in text)
@@ -17,14 +15,3 @@ def one_line(text: str, limit: int = 300) -> str:
 def paragraph(text: str, limit: int = 4_000) -> str:
     """``text`` with its line breaks, at most ``limit`` characters."""
     return _visible(text[:limit], "\n\t").strip()
-
-
-def storable(value: Any) -> Any:
-    """The JSON value with NUL characters replaced, which no Postgres text can hold."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
-    if isinstance(value, list):
-        return [storable(item) for item in value]
-    if isinstance(value, dict):
-        return {storable(key): storable(item) for key, item in value.items()}
-    return value
