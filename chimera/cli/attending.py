@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class Showing:
     """How a mission is shown and answered for."""
 
-    reviewer: Reviewing | None = None
+    reviewer: str | None = None
     quiet: bool = False
     events: bool = False
     json: bool = False
     notes: tuple[str, ...] = ()
 
     @property
-    def asks(self) -> Reviewing:
+    def asks(self) -> str:
         """Who answers, when nobody was named."""
         if self.reviewer is not None:
             return self.reviewer
@@ -51,17 +51,23 @@ async def attend(
     return await follow(swarm, mission_id, work(reviewer_for(showing.asks, view.paused)), view, stop)
 
 
-def reviewer_for(who: Reviewing, paused: Callable[[], AbstractContextManager[None]] = nullcontext) -> "Reviewer | None":
-    """The reviewer of that kind."""
-    if who is Reviewing.SCRIPTED:
-        from chimera.review.reviewers import scripted_reviewer
+def reviewer_for(who: str, paused: Callable[[], AbstractContextManager[None]] = nullcontext) -> "Reviewer | None":
+    """The reviewer of that name: one of ours, or a plug-in.
 
-        return scripted_reviewer
-    if who is Reviewing.ASK:
+    Raises:
+        ConfigError: the plug-in cannot be loaded.
+    """
+    from chimera.review import reviewers
+
+    if who == Reviewing.NONE:
+        return None
+    if who == Reviewing.SCRIPTED:
+        return reviewers.scripted_reviewer
+    if who == Reviewing.ASK:
         from chimera.cli.reviewing import TerminalReviewer
 
         return TerminalReviewer(paused)
-    return None
+    return reviewers.plugged_in(who)
 
 
 def made_by(settings: "Settings") -> str:

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from chimera.cli.failures import as_chimera
+from chimera.cli.options import name_reviewers
 from chimera.cli.running import Interrupted
 from chimera.cli.view.output import emit, tell
 from chimera.cli.view.text import line, short
@@ -44,6 +45,13 @@ class Door(TyperGroup):
         plain = args[: args.index("--")] if "--" in args else args
         self._json = "--json" in plain
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; when its help is wanted, that names what is installed here."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and {"-h", "--help"} & set(rest):
+            name_reviewers(command)
+        return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

@@ -5,7 +5,8 @@ group               what an entry point names                       where it cou
 ==================  ==============================================  =========================================
 chimera.servers     ``(settings) -> list[ServerSpec]``              every installation with that package
 chimera.models      ``(settings) -> BaseChatModel``                 where a setting gives its name as a model
-chimera.reviewers   ``async (ReviewItem) -> ReviewDecision | None``  where a command gives its name
+chimera.reviewers   ``async (ReviewItem) -> ReviewDecision | None``  where ``--reviewer`` gives its name
+chimera.guards      ``(settings, **options) -> Guard``              where the policy names it, as ``plugin:NAME``
 ==================  ==============================================  =========================================
 
 A plug-in is code that its user installed: it runs with the rights of the process. One that is broken stops what needs
@@ -15,12 +16,15 @@ it with an error that names it; it is never passed over in silence.
 from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from chimera.core.errors import ChimeraError, ConfigError
-from chimera.core.settings import Settings
+
+if TYPE_CHECKING:
+    from chimera.core.settings import Settings
 
 SERVERS, MODELS, REVIEWERS = "chimera.servers", "chimera.models", "chimera.reviewers"
+GUARDS = "chimera.guards"
 Made = TypeVar("Made")
 
 
@@ -48,12 +52,12 @@ class Plugin:
         try:
             found = self.entry.load()
         except Exception as error:  # a module may raise anything when it is imported
-            raise self._broken(f"cannot be loaded: {type(error).__name__}", error) from error
+            raise self.broken(f"cannot be loaded: {type(error).__name__}", error) from error
         if not callable(found):
-            raise self._broken(f"names {self.entry.value}, which cannot be called")
+            raise self.broken(f"names {self.entry.value}, which cannot be called")
         return found
 
-    def make(self, settings: Settings, kind: type[Made]) -> Made:
+    def make(self, settings: "Settings", kind: type[Made]) -> Made:
         """What it gives for these settings.
 
         Raises:
@@ -61,10 +65,10 @@ class Plugin:
         """
         made = self._call(settings)
         if not isinstance(made, kind):
-            raise self._broken(f"gives a {type(made).__name__} instead of a {kind.__name__}")
+            raise self.broken(f"gives a {type(made).__name__} instead of a {kind.__name__}")
         return made
 
-    def make_all(self, settings: Settings, kind: type[Made]) -> list[Made]:
+    def make_all(self, settings: "Settings", kind: type[Made]) -> list[Made]:
         """The list that it gives for these settings.
 
         Raises:
@@ -72,24 +76,30 @@ class Plugin:
         """
         made = self._call(settings)
         if not isinstance(made, list):
-            raise self._broken(f"gives a {type(made).__name__} instead of a list of {kind.__name__}")
+            raise self.broken(f"gives a {type(made).__name__} instead of a list of {kind.__name__}")
         items = cast("list[Any]", made)
         wrong = [type(item).__name__ for item in items if not isinstance(item, kind)]
         if wrong:
-            raise self._broken(f"gives a list with a {wrong[0]} instead of a list of {kind.__name__}")
+            raise self.broken(f"gives a list with a {wrong[0]} instead of a list of {kind.__name__}")
         return items
 
-    def _call(self, settings: Settings) -> Any:
+    def _call(self, settings: "Settings") -> Any:
         try:
             return self.load()(settings)
         except ChimeraError:
             raise
         except Exception as error:  # somebody else's code may raise anything
-            raise self._broken(f"failed: {type(error).__name__}", error) from error
+            raise self.broken(f"failed: {type(error).__name__}", error) from error
 
-    def _broken(self, why: str, error: BaseException | None = None) -> ConfigError:
+    def broken(self, why: str, error: BaseException | None = None) -> ConfigError:
+        """The error that says what is wrong with it, and which package it is of."""
         missing = f" ({error.name})" if isinstance(error, ImportError) and error.name else ""
         return ConfigError(f"{self} {why}{missing}", remedy="Repair, update or uninstall the package that it is in.")
+
+
+def installed(group: str) -> list[str]:
+    """The names of a group's plug-ins, whether they work or not."""
+    return sorted({entry.name for entry in entry_points(group=group)})
 
 
 def plugins(group: str) -> list[Plugin]:

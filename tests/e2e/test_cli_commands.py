@@ -129,6 +129,26 @@ def test_a_rejected_plan_ends_the_mission_with_the_reason(posts: Path) -> None:
     assert any("too vague" in reason for reason in ended.document["reasons"])
 
 
+def test_an_installed_reviewer_answers_for_the_human(
+    posts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves FR-61: a package that adds a reviewer, named on the command line."""
+    metadata = tmp_path / "acme-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[chimera.reviewers]\nacme = acme_reviews:review\n")
+    (tmp_path / "acme_reviews.py").write_text(
+        "from chimera.core.contracts import ReviewDecision\n\n"
+        "async def review(item):\n"
+        "    return ReviewDecision(action='reject', reviewer='acme', reason='not on a Monday')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = ("run", GOAL, "--feed", str(posts), "--approve-plan", "--json", "--reviewer", "acme")
+    answer = chimera(*asked)
+    assert answer.code == 1, answer.err
+    assert "rejected by acme: not on a Monday" in answer.document["reasons"][0]
+
+
 def test_the_answer_is_one_document_and_progress_is_elsewhere(finished: dict[str, Any]) -> None:
     assert "comet" in finished["answer"].lower()
     assert finished["evidence"]

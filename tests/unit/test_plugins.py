@@ -3,19 +3,24 @@
 Each group gives what it promises; whatever is broken is a coded error that names plug-in and package, never silence.
 """
 
+import json
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 from langchain_core.language_models import BaseChatModel
+from typer.testing import CliRunner
 
 from chimera.app import tool_servers
+from chimera.cli.attending import reviewer_for
+from chimera.cli.main import app
 from chimera.core.contracts import ReviewItem, ReviewPoint
 from chimera.core.errors import ConfigError, SettingsInvalid
 from chimera.core.plugins import MODELS, REVIEWERS, SERVERS, plugin, plugins
 from chimera.core.settings import Settings
 from chimera.models.choose import choose_model
+from chimera.review.reviewers import plugged_in
 from chimera.tools.mesh.servers import ServerSpec
 
 CODE = """
@@ -32,6 +37,15 @@ def model(settings):
 
 async def reviewer(item):
     return ReviewDecision(action="reject", reviewer="acme", reason=item.question)
+
+async def silent(item):
+    return None
+
+async def chatty(item):
+    return "yes"
+
+async def reviser(item):
+    return ReviewDecision(action="edit", reviewer="acme", payload={"answer": 3})
 
 def fails(settings):
     raise KeyError("secret-value")
@@ -125,6 +139,55 @@ def test_unknown_and_ambiguous_names(install: Install) -> None:
     with pytest.raises(ConfigError, match="several packages"):
         plugins(REVIEWERS)
     assert plugins(SERVERS) == []
+
+
+ITEM = ReviewItem(
+    id="1",
+    mission_id="2",
+    point=ReviewPoint.QUALITY,
+    question="Really?",
+    payload={"kind": "result", "answer": "yes"},
+    confidence=0.5,
+)
+
+
+async def test_a_plugged_in_reviewer_answers_or_leaves_it(install: Install) -> None:
+    """What a command gets for the name is the plug-in."""
+    install("acme", reviewers="acme = acme_plugin:reviewer\nsilent = acme_plugin:silent")
+    known = reviewer_for("acme"), reviewer_for("silent")
+    answers = [await reviewer(ITEM) for reviewer in known if reviewer]
+    assert [answer and answer.reason for answer in answers] == ["Really?", None]
+
+
+@pytest.mark.parametrize(
+    ("reviewer", "why"),
+    [
+        ("chatty", "gives a str instead of a ReviewDecision"),
+        ("reviser", "gives an answer that cannot be used: an edited result needs an answer"),
+        ("fails", "failed: KeyError"),
+    ],
+)
+async def test_a_broken_reviewer_is_named_and_answers_nothing(install: Install, reviewer: str, why: str) -> None:
+    """An answer that nobody can use would be asked for without end."""
+    install("acme", reviewers=f"{reviewer} = acme_plugin:{reviewer}")
+    answer = plugged_in(reviewer)
+    with pytest.raises(ConfigError) as raised:
+        await answer(ITEM)
+    assert str(raised.value) == f"CH200 plug-in chimera.reviewers:{reviewer} of acme 1.0 {why}"
+
+
+def test_commands_know_the_names_of_installed_reviewers(install: Install) -> None:
+    """The help lists them, a typo is told what there is, and nothing of a package is imported for that."""
+    install("acme", reviewers="acme = acme_plugin:reviewer\nbroken = acme_plugin:nothing")
+    for command in ("run", "demo", "resume", "fork", "replay"):
+        shown = CliRunner().invoke(app, [command, "--help"], terminal_width=200)
+        assert "--reviewer ask|scripted|none|acme|broken" in shown.stdout, command
+    typo = CliRunner().invoke(app, ["run", "go", "--reviewer", "acne"])
+    assert typo.exit_code == 2
+    assert "'acne' is none of ask, scripted, none, acme, broken." in typo.stderr
+    told = CliRunner().invoke(app, ["run", "go", "--json", "--reviewer", "acne"])
+    assert (told.exit_code, json.loads(told.stdout)["error"]["code"]) == (2, "CH100")
+    assert "acme_plugin" not in sys.modules
 
 
 def test_what_is_plugged_in_is_used(install: Install) -> None:
