@@ -9,11 +9,10 @@ from typing import Any, cast
 from chimera.core.contracts import Check, Criterion, Evidence, TaskResult
 from chimera.core.fit import misfit
 from chimera.nodes.figures import Holdings, figures
+from chimera.nodes.sentences import CITE, sentences
 
-_CITE = re.compile(r"\[([^\[\]\s]{1,120})\](?!\()")  # a bracket before a parenthesis is a link
 _BULLET = re.compile(r"(?:[-*+]|\d{1,9}[.)])\s+")
 _SOURCES = re.compile(r"#+\s*(?:sources|references|quellen)\W*", re.IGNORECASE)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 _NOT_KNOWN = re.compile(
     r"\b(?:not (?:know|known|show|say|clear)|unknown|no (?:evidence|data|source)s?|nothing)\b", re.I
 )
@@ -58,40 +57,41 @@ def check(
 def uncited_claims(documents: Sequence[str], evidence: Iterable[Evidence], facts: Iterable[str]) -> Iterator[str]:
     """What is wrong with the claims of some documents; nothing when all are grounded.
 
-    A claim is a list item, a sentence or table row with a number, or a line of prose that states something; it cites
-    its evidence on its own line. Headings, words that lead over to a list, and the words that something is not known
-    are none; in the list of sources only the ids are looked at.
+    A claim is a list item, a table row with a number, or a sentence of prose that has a number or states something.
+    Each cites its own evidence; a sentence that follows the last citation of a list item is a claim like one of prose.
+    Headings, words that lead over to a list, and the words that something is not known are none; in the list of sources
+    only the ids are looked at.
     """
     evidence, facts = list(evidence), list(facts)
     known = {item.id for item in evidence}
     # A bracket that stands in the material itself, such as [WIP] in a title, is quoted and cites nothing.
-    quoted = {found for text in [*(item.text for item in evidence), *facts] for found in _CITE.findall(text)} - known
+    quoted = {found for text in [*(item.text for item in evidence), *facts] for found in CITE.findall(text)} - known
     holdings = Holdings(evidence, facts)
-    lines = [line for text in documents for line in _lines(text)]
-    if not any(line.is_claim for line in lines) and not any(known.intersection(line.cites) for line in lines):
+    statements = [said for text in documents for said in _statements(text, known)]
+    if not any(said.is_claim for said in statements) and not any(known.intersection(said.cites) for said in statements):
         yield "nothing is cited"
-    for line in lines:
-        unknown = [cite for cite in line.cites if cite not in known and cite not in quoted]
-        cites = known.intersection(line.cites)
+    for said in statements:
+        unknown = [cite for cite in said.cites if cite not in known and cite not in quoted]
+        cites = known.intersection(said.cites)
         if unknown:
             yield f"cites {unknown[0]}, which no tool gave"
-        elif line.is_claim and not cites:
-            yield f"has no citation: {line.text.strip()[:120]}"
-        elif line.is_claim:
-            made_up = next(holdings.lacks(_CITE.sub(" ", line.text), cites), None)
+        elif said.is_claim and not cites:
+            yield f"has no citation: {said.text.strip()[:120]}"
+        elif said.is_claim:
+            made_up = next(holdings.lacks(CITE.sub(" ", said.text), cites), None)
             if made_up is not None:
-                yield f"says {made_up}, which its evidence does not hold: {line.text.strip()[:120]}"
+                yield f"says {made_up}, which its evidence does not hold: {said.text.strip()[:120]}"
 
 
 @dataclass(frozen=True)
-class _Line:
+class _Statement:
     text: str
     cites: Sequence[str]
     is_claim: bool
 
 
-def _lines(text: str) -> Iterator[_Line]:
-    """The lines of a document that say or cite something; headings, rules and the fences of code are left out."""
+def _statements(text: str, known: set[str]) -> Iterator[_Statement]:
+    """What a document says or cites, by item, row or sentence; headings, rules and the fences of code are left out."""
     in_sources = False
     for raw in text.splitlines():
         line = raw.strip().lstrip("> ")
@@ -100,27 +100,41 @@ def _lines(text: str) -> Iterator[_Line]:
             continue
         if not line or line.startswith("```") or _RULE_CHARACTERS.issuperset(line):
             continue
-        cites = _CITE.findall(line)
         bullet = _BULLET.match(line)
         says = line[bullet.end() :] if bullet else line
         if in_sources:
-            yield _Line(says, cites, is_claim=False)
-        elif bullet or line.startswith("|"):
-            yield _Line(says, cites, is_claim=bool(bullet) or _has_number(says))
+            yield _statement(says, is_claim=False)
+        elif bullet:
+            yield from _item(says, known)
+        elif line.startswith("|"):
+            yield _statement(says, is_claim=_has_number(says))
         else:
-            found = [part for part in _SENTENCE.split(says) if _has_number(part)]
-            yield from (_Line(part, _CITE.findall(part) or cites, is_claim=True) for part in found)
-            if not found:
-                yield _Line(says, cites, is_claim=not raw.strip().startswith(">") and _states_something(says))
+            is_quotation = raw.strip().startswith(">")
+            for part in sentences(says):
+                yield _statement(part, is_claim=_has_number(part) or (_says_something(part) and not is_quotation))
 
 
-def _states_something(text: str) -> bool:
-    words = _CITE.sub(" ", text).split()
+def _item(text: str, known: set[str]) -> Iterator[_Statement]:
+    """A list item is one claim up to its last citation; what is said behind that stands alone."""
+    parts = list(sentences(text))
+    cited = [place for place, part in enumerate(parts, 1) if known.intersection(CITE.findall(part))]
+    end = cited[-1] if cited else len(parts)
+    yield _statement(" ".join(parts[:end]), is_claim=True)
+    for part in parts[end:]:
+        yield _statement(part, is_claim=_has_number(part) or _says_something(part))
+
+
+def _statement(text: str, *, is_claim: bool) -> _Statement:
+    return _Statement(text, CITE.findall(text), is_claim)
+
+
+def _says_something(text: str) -> bool:
+    words = CITE.sub(" ", text).split()
     return len(words) >= STATEMENT_WORDS and not text.endswith(":") and _NOT_KNOWN.search(text) is None
 
 
 def _has_number(text: str) -> bool:
-    return next(figures(_CITE.sub(" ", text)), None) is not None
+    return next(figures(CITE.sub(" ", text)), None) is not None
 
 
 def _schema_violation(schema: str, answer: str) -> str:

@@ -47,7 +47,15 @@ HONEST = {
     "several cites": "- AI rises: 12 posts [posts:150] [posts:179]",
     "an ordered list": "1. AI rises to 12 [posts:150]\n2) Rust has 7 [posts:44]",
     "a sentence": "AI rises to 12 posts [posts:150].",
-    "sentences that share their line's cite": "AI rises to 12 posts. It had 2.5 before. It grew 4.8 times [posts:150].",
+    "sentences with a cite each": "AI rises to 12 posts [posts:150]. It had 2.5 before [posts:150].",
+    "a cite behind the full stop": "AI rises to 12 posts. [posts:150] It had 2.5 before.[posts:150] Next: more.",
+    "an item whose sentences share its last cite": "- AI rises to 12 posts. It had 2.5 before [posts:150].",
+    "words that state nothing in a cited line": "AI rises to 12 posts [posts:150]. Why is not known. See below.",
+    "abbreviations": "AI, e.g. for Dr. Ada of the U.S. Army approx. 12 posts vs. 2.5, rises at Acme Inc. [posts:150].",
+    "decimals": "It grew 4.8 times, from 2.5 to 12 posts [posts:150]. Rust 1.90 is out [posts:44].",
+    "a title in quotes": 'The post "Is AI alive? It has 12 users. So what." is what people read [posts:150].',
+    "a title in other quotes": "People read “Is AI alive? It has 12 users.” and 'What? Go home.' too [posts:150].",
+    "a quoted sentence of its own": 'AI rises [posts:150]. "It has 12 posts. It had 2.5," the feed says [posts:150].',
     "a table": "| term | now |\n|---|---|\n| AI | 12 | [posts:150] |",
     "headings": "# Top 99 of 2031\n\n- AI rises to 12 [posts:150]",
     "prose without numbers": "Here is what rises.\n\n- AI rises to 12 [posts:150]",
@@ -110,6 +118,54 @@ FABRICATED = {
     "a cite in the heading": ("## AI [posts:150]\n- AI rises to 12 posts", "has no citation"),
     "a sentence without one": ("AI rises to 12 posts.\n\nMore: [posts:150]", "has no citation"),
     "a statement": ("- AI: 12 [posts:150]\n\nThe head of the project has left after a quarrel.", "has no citation"),
+    "a statement that rides on another's cite": (
+        "AI rises to 12 posts [posts:150]. Its maker says that it comes from the moon.",
+        "has no citation: Its maker",
+    ),
+    "a statement in front of a cited one": (
+        "Its maker says that it comes from the moon. AI rises to 12 posts [posts:150].",
+        "has no citation: Its maker",
+    ),
+    "a number that rides on another's cite": (
+        "It grew 4.8 times. AI rises to 12 [posts:150].",
+        "has no citation: It grew",
+    ),
+    "a statement behind a cite behind a full stop": (
+        "AI rises to 12 posts. [posts:150] Its maker says that it comes from the moon.",
+        "has no citation: Its maker",
+    ),
+    "a statement without a capital": (
+        "AI rises to 12 posts [posts:150]. its maker says that it comes from the moon.",
+        "has no citation: its maker",
+    ),
+    "a statement after a semicolon": (
+        "AI rises to 12 posts [posts:150]; its maker says that it comes from the moon.",
+        "has no citation: its maker",
+    ),
+    "a statement with the cite in place of a full stop": (
+        "AI rises to 12 posts [posts:150] The maker says that it comes from the moon.",
+        "has no citation: The maker",
+    ),
+    "a statement after an abbreviation": (
+        "AI rises to 12 posts at Acme Inc. The maker says that it comes from the moon [posts:150].",
+        "has no citation: AI rises",
+    ),
+    "a statement after a quoted question": (
+        'AI rises to 12 posts [posts:150] with "Is it alive?" Its maker says that it comes from the moon.',
+        "has no citation: Its maker",
+    ),
+    "a statement inside quotes with a cite": (
+        '"AI rises to 12 posts [posts:150]. Its maker says that it comes from the moon."',
+        "has no citation: Its maker",
+    ),
+    "a statement behind the last cite of an item": (
+        "- AI rises to 12 posts [posts:150]. Its maker says that it comes from the moon.",
+        "has no citation: Its maker",
+    ),
+    "a statement with a quoted bracket behind the last cite of an item": (
+        "- AI rises to 12 posts [posts:150]. Its maker says [WIP] that it comes from the moon.",
+        "has no citation: Its maker",
+    ),
     "a quotation": ("> The market grew to 400.\n\n- AI: 12 [posts:150]", "has no citation"),
     "a bullet in a quotation": ("> - AI: 400\n\n- AI: 12 [posts:150]", "has no citation"),
     "a table row": ("| AI | 13 | [posts:150] |", "says 13"),
