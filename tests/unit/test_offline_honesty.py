@@ -13,6 +13,7 @@ from chimera.core.contracts import Plan
 from chimera.models.offline.filling import COMPOSE
 from chimera.models.offline.model import OfflineModel
 from chimera.models.offline.planning import plan
+from chimera.models.offline.words import asked_for
 from chimera.models.offline.working import NOTICE, work
 
 
@@ -89,6 +90,56 @@ def test_what_no_tool_can_do_is_named(goal: str) -> None:
     assert not made.tasks
     assert made.confidence == 0
     assert made.unmet or not goal.strip("Hm. ")
+
+
+HOURS = tool(
+    "desk__opening_hours",
+    "Tell when the reading room of the library opens and closes, on one day or on each day of the week.",
+    [],
+    day={"type": "string", "enum": ["monday", "saturday"], "description": "day of the week"},
+)
+
+
+@pytest.mark.parametrize(
+    ("goal", "fits"),
+    [
+        ("When does the reading room open on Saturday?", True),
+        ("Tell me the opening hours of next week", True),
+        ("Please show me when the library closes", True),
+        ("On which day does it open?", True),
+        ("Tell me next week's lottery numbers.", False),
+        ("Could you please tell me the lottery numbers of next week?", False),
+        ("I'd like to know next week's weather on each day", False),
+        ("What are the horoscopes of the week?", False),
+        ("Tell the staff what each member earns in a week", False),
+        ("Close the bank account on Monday", False),
+    ],
+)
+def test_loose_words_in_common_make_no_tool_fit(goal: str, fits: bool) -> None:
+    """A tool has to speak of the thing that is asked for, and not only of the words around it."""
+    made = plan({"goal": goal, "inputs": {}, "tools": [*TOOLS, HOURS]})
+    assert [task["tools"] for task in made["tasks"]] == ([[HOURS["name"]]] if fits else []), made
+    assert bool(made["unmet"]) is not fits
+
+
+@pytest.mark.parametrize(
+    ("clause", "head"),
+    [
+        ("Tell me next week's lottery numbers", "numbers"),
+        ("Then please show the commit log of my repository", "log"),
+        ("Could you list 20 issues?", "issues"),
+        ("I want to read the newest posts", "posts"),
+        ("Which subjects do customers ask about?", "subjects"),
+        ("What will the weather be like in May", "weather"),
+        ("Create a new branch called main", "branch"),
+        ("Fetch ", "Fetch"),
+        ("Trends", "Trends"),
+        ("what is it", ""),
+        ("", ""),
+    ],
+)
+def test_what_a_clause_asks_for(clause: str, head: str) -> None:
+    assert asked_for(clause) == head
 
 
 def test_a_missing_argument_is_named_and_not_made_up() -> None:

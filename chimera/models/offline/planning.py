@@ -8,13 +8,16 @@ from typing import Any
 from chimera.core.forms import properties
 from chimera.core.lexical import Bm25, stems
 from chimera.models.offline.filling import COMPOSE, Filled, fill
-from chimera.models.offline.words import is_place, literals, quoted, without
+from chimera.models.offline.words import asked_for, is_place, literals, quoted, without
 
 MENTIONED = 0.30
 """The least share of a clause's meaning that a tool's description must mention."""
 
 MENTIONED_BY_MANY = 0.45
 """The least product of that share and the number of words in common, which is enough as well."""
+
+SPOKEN_FOR = 0.5
+"""From this share on, a description speaks of a clause's matter; below, it has to name what the clause asks for."""
 
 OWN_PART = 3
 """Words of meaning from which on a piece that no tool speaks of is a part of its own, not more of the one before."""
@@ -125,10 +128,9 @@ def _choose(
         said = f"{tool['name']} {tool.get('description', '')}"
         filled = fill(tool["input_schema"], clause, inputs, places=places, said=said, may_compose=may_compose)
         # A word that became an argument is material; whether the tool is the right one is for the others to say.
-        wanted = stems(without(_spoken(clause), filled.taken))
-        covered = index.coverage(wanted, place)
-        # The longer a clause, the smaller the share that one description can mention.
-        if covered < MENTIONED and covered * index.shared(wanted, place) < MENTIONED_BY_MANY:
+        left = without(_spoken(clause), filled.taken)
+        covered = index.coverage(stems(left), place)
+        if not _is_fit(left, covered, index, place):
             continue
         if best is None:
             best = _Choice(tool, filled, covered)
@@ -136,6 +138,15 @@ def _choose(
         if not filled.missing and alike and covered >= best.covered:
             return _Choice(tool, filled, covered)
     return best
+
+
+def _is_fit(clause: str, covered: float, index: Bm25, place: int) -> bool:
+    """Whether a tool speaks of what a clause asks for, and does not only share loose words with it."""
+    # The longer a clause, the smaller the share that one description can mention.
+    if covered < MENTIONED and covered * index.shared(stems(clause), place) < MENTIONED_BY_MANY:
+        return False
+    head = stems(asked_for(clause))[-1:]
+    return covered >= SPOKEN_FOR or not head or index.shared(head, place) > 0
 
 
 def _ranked(clause: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list[int]:

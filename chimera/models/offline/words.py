@@ -16,6 +16,19 @@ _CALLED = re.compile(r"\b(?:called|named|titled)\s+([^\s\"',;]+)", re.IGNORECASE
 _SUBJECT = re.compile(r"(?:\b(?:for|about|on|regarding|concerning)|:)\s+([^,;:]+)", re.IGNORECASE)
 _FROM = re.compile(r"\b(?:from|between|since)\s+$", re.IGNORECASE)
 _TO = re.compile(r"\b(?:to|into|until|till|and)\s+$", re.IGNORECASE)
+_TOKEN = re.compile(r"[^\W_][\w'’-]*|[^\w\s]")
+_ASKING = re.compile(
+    r"\A\W*(?:(?:then|now|also|please|kindly|(?:can|could|would|will) you|let's"
+    r"|i(?: would|'d)? (?:want|need|like)(?: you)?(?: to)?)\b\W*)*",
+    re.IGNORECASE,
+)
+# Words that end a phrase, besides those that carry no meaning at all.
+_PHRASE_ENDS = frozenset(
+    """
+    about across after am among before below between called during into named near off onto over since than through
+    titled toward towards under until via while within without
+    """.split()  # noqa: SIM905 - readable as prose, unreadable one a line
+)
 
 
 def literals(clause: str) -> list[str]:
@@ -86,6 +99,24 @@ def subject(clause: str) -> list[str]:
     match = _SUBJECT.search(clause)
     text = match[1].strip(" .!?\"'") if match else ""
     return [text] if stems(text) else []
+
+
+def asked_for(clause: str) -> str:
+    """The head of what a clause asks for: "numbers" in "Tell me next week's lottery numbers"; empty if it says nothing.
+
+    A question opens with it; an order opens with its verb. What stands before the head only says which one is meant.
+    """
+    tokens = [token for token in _TOKEN.findall(_ASKING.sub("", clause)) if not token.isdigit()]
+    phrases: list[list[str]] = [[]]
+    for token in tokens:
+        if stems(token) and token.lower() not in _PHRASE_ENDS:
+            phrases[-1].append(token)
+        elif phrases[-1]:
+            phrases.append([])
+    first, second = [*phrases, []][:2]
+    is_question = bool(tokens) and not stems(tokens[0])
+    phrase = first if is_question else first[1:] or second or first
+    return phrase[-1] if phrase else ""
 
 
 def follows(clause: str, word: str, *, start: bool) -> bool:
