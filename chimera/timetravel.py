@@ -82,10 +82,17 @@ async def copy_artifacts(app: "App", source: str, target: str) -> None:
 async def describe(app: "App", mission_id: str) -> dict[str, Any]:
     """Everything about a mission as plain data: what was asked, planned, decided, made and used."""
     context = app.context
+    mission_id = str((await context.missions.get(mission_id))["id"])
+    attended = await context.missions.attended(mission_id)
     row = await context.missions.get(mission_id)
     artifacts = await asyncio.to_thread(context.artifacts.list, mission_id)
     return {
-        "mission": {**row, "id": str(row["id"]), "asked": Mission.model_validate(row["mission"]).plain()},
+        "mission": {
+            **row,
+            "id": mission_id,
+            "attended": attended,
+            "asked": Mission.model_validate(row["mission"]).plain(),
+        },
         "tasks": await context.missions.tasks(mission_id),
         "reviews": await context.reviews.of_mission(mission_id),
         "usage": (await context.usage.total(mission_id)).plain(),

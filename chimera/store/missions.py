@@ -74,13 +74,28 @@ class MissionStore:
             return await (await held.execute(query, (mission_id,))).fetchone()
 
     async def newest(self, tenant: str, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest missions of a tenant, newest first."""
-        return await fetch(
+        """The newest missions of a tenant, newest first; ``attended`` says whether a process runs it now."""
+        held = await self._held_anywhere()  # first: a mission that ends in between must not look as if it was left
+        rows = await fetch(
             self._pool,
             "SELECT id, goal, status, result, created_at, updated_at FROM missions WHERE tenant = %s "
             "ORDER BY created_at DESC LIMIT %s",
             (tenant, limit),
         )
+        return [{**row, "attended": _lock_key(str(row["id"])) in held} for row in rows]
+
+    async def attended(self, mission_id: str) -> bool:
+        """Whether a process, this one or another, runs the mission now."""
+        return _lock_key(mission_id) in await self._held_anywhere()
+
+    async def _held_anywhere(self) -> set[int]:
+        """The keys of all advisory locks that are held in this database."""
+        rows = await fetch(
+            self._pool,
+            "SELECT (classid::int8 << 32) | objid::int8 AS key FROM pg_locks WHERE locktype = 'advisory' AND granted "
+            "AND objsubid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        return {int(row["key"]) for row in rows}
 
     async def amend(self, mission_id: str, mission: Mission) -> None:
         """Change what is asked while it runs. Results made from the old context become void.

@@ -5,6 +5,7 @@ The commands run in this process, on real servers, with real tools; tests/e2e/te
 Proves FR-19, FR-20, FR-21, FR-23, FR-62.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -18,8 +19,11 @@ import pytest
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
+from chimera.core.contracts import Mission
 from chimera.store.embedded import EmbeddedServers, Endpoints
 from chimera.store.migrate import known_migrations
+from chimera.store.missions import MissionStore
+from chimera.store.postgres import open_pool
 
 GOAL = "Find what is rising and write a short briefing with sources"
 HOSTILE = "\x1b]0;pwn\x07\x1b[31m\x9b2J[bold red]x[/]"
@@ -192,6 +196,34 @@ def test_ls_lists_the_newest_of_a_tenant(finished: dict[str, Any]) -> None:
     rows = chimera("ls", "--json").document["missions"]
     assert finished["mission_id"] in [row["id"] for row in rows]
     assert chimera("ls", "--tenant", "nobody", "--json").document == {"missions": []}
+
+
+def test_a_mission_that_nobody_runs_is_shown_as_stopped(place: Path, shared_database_url: str) -> None:
+    """Proves FR-21: what a crash or a Ctrl-C left behind, told apart from what another process works on."""
+    name = "5709d000-0000-4000-8000-000000000001"
+
+    def seen() -> tuple[str, str, bool]:
+        listed, shown = chimera("ls", "--tenant", "left"), chimera("show", name)
+        row = chimera("ls", "--tenant", "left", "--json").document["missions"][0]
+        found = chimera("show", name, "--json").document["mission"]
+        assert row["status"] == found["status"] == "running"
+        assert row["attended"] is found["attended"]
+        hints = ["chimera resume 5709d000" in text for text in (listed.err, shown.out)]
+        assert hints == [not row["attended"]] * 2
+        return listed.out.splitlines()[1].split()[1], shown.out.splitlines()[0].split()[2], row["attended"]
+
+    async def leave() -> None:
+        async with open_pool(shared_database_url, 2) as pool:
+            missions = MissionStore(pool, shared_database_url)
+            await missions.create(name, Mission(goal="go", tenant="left"))
+            async with missions.running_alone(name):
+                assert await asyncio.to_thread(seen) == ("running", "running", True)
+            async with asyncio.timeout(10):  # Postgres takes a moment to notice that the connection has gone
+                while await missions.attended(name):
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(leave())
+    assert seen() == ("stopped", "stopped", False)
 
 
 def test_artifacts_come_as_they_were_made_or_not_at_all(finished: dict[str, Any], place: Path) -> None:

@@ -7,6 +7,7 @@ is no longer asked is void. Text that Postgres cannot hold stops nothing.
 
 import asyncio
 import uuid
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -240,6 +241,28 @@ async def test_a_mission_is_held_by_one_however_its_id_is_written(
         assert (await missions.get(ID))["goal"] == "first"
     async with elsewhere.running_alone(ID):
         pass
+
+
+async def test_it_is_known_which_missions_anybody_runs(missions: MissionStore, pool: Pool, database_url: str) -> None:
+    """Proves FR-21: of all missions of a page, in any process, however their keys look as numbers."""
+    tenant, names = "page", [str(uuid.UUID(int=number)) for number in range(1, 21)]
+    for name in names:
+        await missions.create(name, Mission(goal="go", tenant=tenant))
+    elsewhere = MissionStore(pool, database_url)
+
+    async def attended() -> set[str]:
+        rows = await elsewhere.newest(tenant)
+        assert len(rows) == len(names)
+        return {str(row["id"]) for row in rows if row["attended"]}
+
+    async with AsyncExitStack() as stack:
+        for name in names[:10]:
+            await stack.enter_async_context(missions.running_alone(name.upper()))
+        assert await attended() == set(names[:10])
+        assert [await elsewhere.attended(name) for name in (names[0], names[10])] == [True, False]
+    async with asyncio.timeout(10):  # Postgres takes a moment to notice that a connection has gone
+        while await attended():
+            await asyncio.sleep(0.02)
 
 
 async def test_a_hold_ends_with_what_failed_under_it(missions: MissionStore) -> None:

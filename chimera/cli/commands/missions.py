@@ -30,8 +30,12 @@ async def _ls(limit: int, tenant: str, json: bool) -> None:
         tell("No missions yet. `chimera demo` runs one.")
         return
     from chimera.cli.view.tables import missions_table
+    from chimera.cli.view.tree import status_of
 
     show(missions_table(rows))
+    stopped = next((short(row["id"]) for row in rows if status_of(row) == "stopped"), None)
+    if stopped:
+        tell(f"Nobody runs a stopped mission: `chimera resume {stopped}` goes on with it.")
 
 
 def show_command(mission: Mission, json: Json = False) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from chimera.cli.view.progress import Progress, TaskProgress
 from chimera.cli.view.tables import audit_table, table
 from chimera.cli.view.text import clean, count, line, moment, short, size
-from chimera.cli.view.tree import DECISIONS, MARKS, STATUS, plan_tree
+from chimera.cli.view.tree import DECISIONS, MARKS, STATUS, plan_tree, status_of
 from chimera.core.contracts import Usage
 
 Data = dict[str, Any]
@@ -23,11 +23,13 @@ def mission_view(found: Data, artifacts: Path) -> Iterator[RenderableType]:
     """The parts to print, in order. ``found`` is what ``ChimeraSwarm.describe`` gives."""
     mission: Data = found["mission"]
     result: Data = mission["result"] or {}
-    status = str(mission["status"])
+    status = status_of(mission)
     yield Text.assemble(
         ("mission ", "dim"), (str(mission["id"]), "bold"), "  ", (status, f"bold {STATUS.get(status, '')}"),
         (f"  {moment(mission['created_at'])}", "dim"),
     )  # fmt: skip
+    if status == "stopped":
+        yield Text(f"  nobody runs it: `chimera resume {short(mission['id'])}` goes on with it", style="dim")
     yield from _asked(mission["asked"])
     yield plan_tree(progress_of(found))
     if result.get("answer"):

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chimera.cli.view.text import line, moment, short
-from chimera.cli.view.tree import STATUS
+from chimera.cli.view.tree import STATUS, status_of
 from chimera.core.contracts import ReviewItem, Usage
 
 
@@ -29,7 +29,7 @@ def missions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Missions as ``chimera ls`` lists them."""
     made = table("mission", "status", "started", "tokens", "cost", "goal", right=("tokens", "cost"))
     for row in rows:
-        status = str(row["status"])
+        status = status_of(row)
         usage = Usage.model_validate((row["result"] or {}).get("usage") or {})
         made.add_row(
             short(row["id"]),

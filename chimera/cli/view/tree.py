@@ -1,5 +1,8 @@
 """The plan as a tree: teams, their tasks, what each task's agent does and what the guards said."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
@@ -25,8 +28,15 @@ STATUS = {
     "rejected": "red",
     "cancelled": "yellow",
     "running": "cyan",
+    "stopped": "yellow",
 }
 TASKS_SHOWN = 30
+
+
+def status_of(mission: Mapping[str, Any]) -> str:
+    """How a mission stands, from its row: ``stopped`` when nobody runs it any more and it has not ended."""
+    status = str(mission["status"])
+    return "stopped" if status == "running" and not mission["attended"] else status
 
 
 def plan_tree(progress: Progress, *, spin: str = "") -> Tree:
