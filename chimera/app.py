@@ -21,7 +21,8 @@ from chimera.graphs.agent import build_agent
 from chimera.graphs.mission import build_mission
 from chimera.guards.edges import refuse_ports
 from chimera.guards.effects import Effects, ToolListing
-from chimera.guards.gateway import SecurityGateway, first_chains
+from chimera.guards.gateway import SecurityGateway
+from chimera.guards.policy.watch import PolicyWatch
 from chimera.models.calls import Models
 from chimera.nodes.context import Context
 from chimera.nodes.judge import Judge
@@ -34,6 +35,7 @@ from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
 from chimera.store.migrate import ensure_schema
 from chimera.store.missions import MissionStore
+from chimera.store.policies import PolicyStore
 from chimera.store.postgres import Pool, open_pool
 from chimera.store.usage import UsageLog
 from chimera.tools.artifacts import ArtifactStore
@@ -99,7 +101,7 @@ async def open_app(
             clock=clock,
             new_id=new_id,
             models=Models(settings, usage, new_id, roles.models),
-            gateway=SecurityGateway(first_chains(settings), audit),
+            gateway=SecurityGateway(PolicyWatch(settings, PolicyStore(pool, audit, clock)), audit),
             tools=ToolListing(mesh),
             effects=Effects(mesh, EffectJournal(pool)),
             missions=MissionStore(pool, database_url),

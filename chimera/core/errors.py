@@ -10,7 +10,8 @@
     ├── ConfigError                       CH200  the settings cannot work
     │   ├── SettingsInvalid               CH201
     │   ├── ExtraMissing                  CH202
-    │   └── SpecError                     CH203
+    │   ├── SpecError                     CH203
+    │   └── PolicyInvalid                 CH204
     ├── StoreError                        CH300  Postgres, Redis or the disk
     │   ├── StoreUnavailable              CH301
     │   ├── SchemaOutdated                CH302
@@ -145,6 +146,13 @@ class SpecError(ConfigError):
 
     code = "CH203"
     remedy = "Correct the clause or the code named in the message."
+
+
+class PolicyInvalid(ConfigError):
+    """A security policy cannot be used."""
+
+    code = "CH204"
+    remedy = "Correct the file; until then the policy before it holds. `chimera policy check FILE` tries one."
 
 
 class StoreError(ChimeraError):

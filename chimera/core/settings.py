@@ -54,6 +54,17 @@ class Settings(BaseSettings):
     feed_max_bytes: PositiveInt = Field(default=64_000_000, description="largest feed read")
     trend_feed: str | None = Field(default=None, description="feed that TrendFetcher reads when none is given")
 
+    policy: Path | None = Field(default=None, description="security policy instead of the one Chimera ships with")
+
+    audit_key: Path | None = Field(
+        default=None, description="PEM file of the Ed25519 key that signs the audit log; default: one in home"
+    )
+    audit_checkpoint_every: PositiveInt = Field(default=1_000, description="events from one signature to the next")
+    incident_pool_limit: PositiveInt = Field(
+        default=3, description="security incidents of one pool that are not yet too many"
+    )
+    incident_window_s: PositiveFloat = Field(default=3_600.0, description="time within which they count")
+
     max_attempts: PositiveInt = Field(default=2, description="tries of one task before it is planned anew")
     max_replans: int = Field(default=1, ge=0, description="new plans of one team before it escalates")
     max_steps: PositiveInt = Field(default=12, description="model turns of one agent")

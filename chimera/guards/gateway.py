@@ -3,59 +3,46 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
 
 from chimera.core.contracts import Decision, Threat
 from chimera.core.ids import digest
-from chimera.core.settings import Settings
-from chimera.guards.flow import NamedSource
 from chimera.guards.request import Edge, Guard, GuardRequest, reject
-from chimera.guards.rules import (
-    AllowedTool,
-    ArgumentSchema,
-    ArgumentSize,
-    DestructiveTool,
-    NoPayments,
-    OutputSize,
-    ResultSchema,
-    ResultSize,
-)
-from chimera.guards.sanitize import GoalText, HiddenText
 from chimera.store.audit import AuditEvent, AuditLog
 
 GUARD_DEADLINE_S = 5.0
 _THREATS = list(Threat)
 
-Chains = Mapping[Edge, Sequence[Guard]]
+
+@dataclass(frozen=True)
+class Chain:
+    """The guards of one edge, in order, and the seconds that each may take."""
+
+    guards: Sequence[Guard]
+    deadline_s: float = GUARD_DEADLINE_S
 
 
-def first_chains(settings: Settings) -> Chains:
-    """The guards of each edge, in order. An edge that is not here rejects everything.
+Chains = Mapping[Edge, Chain]
+"""The guards of each edge. An edge that is not there rejects everything.
 
-    Hidden characters go first, after the limits: what the other rules look at is what will be used.
-    """
-    return {
-        Edge.INTAKE: [HiddenText(), GoalText()],
-        Edge.TOOL_CALL: [
-            AllowedTool(),
-            ArgumentSize(settings.tool_argument_max_bytes),
-            HiddenText(),
-            ArgumentSchema(),
-            NamedSource(),
-            DestructiveTool(),
-        ],
-        Edge.TOOL_RESULT: [ResultSize(settings.tool_result_max_bytes), HiddenText(), ResultSchema()],
-        Edge.PAYMENT: [NoPayments()],
-        Edge.OUTPUT: [OutputSize(), HiddenText()],
-    }
+Hidden characters go first, after the limits: what the other rules look at is what will be used.
+"""
+
+
+class Policies(Protocol):
+    """What knows the policy in force."""
+
+    async def chains(self) -> Chains:
+        """The guards of every edge, as they are now."""
+        ...
 
 
 class SecurityGateway:
     """Decides about everything that crosses an edge."""
 
-    def __init__(self, chains: Chains, audit: AuditLog) -> None:
-        self._chains = chains
+    def __init__(self, policies: Policies | Chains, audit: AuditLog) -> None:
+        self._policies = policies
         self._audit = audit
 
     async def validate_request(self, agent_id: str, request: GuardRequest | str) -> Decision:
@@ -93,24 +80,25 @@ class SecurityGateway:
         return decision
 
     async def _decide(self, request: GuardRequest) -> Decision:
-        guards = self._chains.get(request.edge)
-        if not guards:
+        known = self._policies
+        chain = (known if isinstance(known, Mapping) else await known.chains()).get(request.edge)
+        if chain is None or not chain.guards:
             return reject("gateway.no-guard", f"no guard stands at the edge {request.edge}", Threat.HIGH)
-        found, edited = await _through(guards, request)
+        found, edited = await _through(chain, request)
         if edited.payload != request.payload and found[-1].action != "reject":
             # Every guard has to have seen what passes, the ones before the edit too.
-            again, settled = await _through(guards, edited)
+            again, settled = await _through(chain, edited)
             found += [decision for decision in again if decision not in found]
             if settled.payload != edited.payload:
                 return reject("gateway.unsettled", "the guards do not agree on what may pass", Threat.MEDIUM)
         return found[-1] if found and found[-1].action == "reject" else _strictest(found, edited)
 
 
-async def _through(guards: Sequence[Guard], request: GuardRequest) -> tuple[list[Decision], GuardRequest]:
+async def _through(chain: Chain, request: GuardRequest) -> tuple[list[Decision], GuardRequest]:
     """What the guards say, up to the first rejection, and the request as they edited it."""
     found: list[Decision] = []
-    for guard in guards:
-        decision = await _ask(guard, request)
+    for guard in chain.guards:
+        decision = await _ask(guard, request, chain.deadline_s)
         if decision is None:
             continue
         found.append(decision)
@@ -121,10 +109,10 @@ async def _through(guards: Sequence[Guard], request: GuardRequest) -> tuple[list
     return found, request
 
 
-async def _ask(guard: Guard, request: GuardRequest) -> Decision | None:
+async def _ask(guard: Guard, request: GuardRequest, deadline_s: float) -> Decision | None:
     """What a guard says; a guard that breaks, takes too long or says nothing that can be read has rejected."""
     try:
-        async with asyncio.timeout(GUARD_DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             decision = cast("object", await guard.check(request))
         if decision is None:
             return None

@@ -10,11 +10,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import chimera.app
 import chimera.evals.run
 from chimera.core.errors import ExtraMissing, InputError
 from chimera.core.settings import Settings
@@ -26,7 +24,10 @@ from chimera.evals.results import CaseResult, measured
 from chimera.evals.run import main_missions
 from chimera.evals.runner import REVIEWER, run_cases
 from chimera.evals.workspace import settings_in, workspace
-from chimera.guards.gateway import first_chains
+from chimera.guards.gateway import Chain, Chains
+from chimera.guards.policy import watch
+from chimera.guards.policy.document import Policy
+from chimera.guards.policy.registry import build_chains
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -62,13 +63,14 @@ async def test_a_sound_product_passes_and_its_trajectory_is_on_record(settings: 
 async def test_without_its_guard_the_canary_gets_out_and_the_case_fails(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def weak(of: Settings) -> Any:
-        chains = first_chains(of)
+    def weak(policy: Policy, of: Settings) -> Chains:
+        chains = build_chains(policy, of)
         return {
-            edge: [guard for guard in guards if guard.rule != "flow.named-source"] for edge, guards in chains.items()
+            edge: Chain([guard for guard in chain.guards if guard.rule != "flow.named-source"])
+            for edge, chain in chains.items()
         }
 
-    monkeypatch.setattr(chimera.app, "first_chains", weak)
+    monkeypatch.setattr(watch, "build_chains", weak)
     found = (await play(settings, *golden("malicious-obedient-reader")))["malicious-obedient-reader"]
     failed = {name for name, score in found.scores.items() if not score.passed}
     assert failed == {"status", "content", "fabrication", "guard", "bait"}

@@ -14,8 +14,8 @@ from chimera.core.clock import SystemClock
 from chimera.core.contracts import Decision, Mission, Task, Threat
 from chimera.core.errors import StoreUnavailable
 from chimera.core.settings import Settings
-from chimera.guards import gateway as gateways
-from chimera.guards.gateway import Chains, SecurityGateway, first_chains
+from chimera.guards.gateway import Chain, Chains, SecurityGateway
+from chimera.guards.policy.registry import first_chains
 from chimera.guards.request import Edge, Guard, GuardRequest, reject
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.tools.capability import Capability
@@ -54,7 +54,7 @@ class Rule:
 
 
 def chains(*guards: Guard) -> Chains:
-    return {Edge.OUTPUT: list(guards)}
+    return {Edge.OUTPUT: Chain(guards)}
 
 
 REQUEST = GuardRequest(edge=Edge.OUTPUT, payload={"answer": "x"}, mission_id=None)
@@ -177,9 +177,9 @@ async def test_a_guard_that_breaks_rejects(broken: Any) -> None:
     assert record.events[0].data["action"] == "reject"
 
 
-async def test_a_guard_that_hangs_rejects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateways, "GUARD_DEADLINE_S", 0.05)
-    decision = await decide(Rule(hang))
+async def test_a_guard_that_hangs_rejects() -> None:
+    late = {Edge.OUTPUT: Chain([Rule(hang)], deadline_s=0.05)}
+    decision = await SecurityGateway(late, Record()).validate_request("agent", REQUEST)
     assert (decision.action, decision.reasons) == ("reject", ["test.rule took too long"])
 
 
@@ -193,7 +193,7 @@ async def test_a_cancelled_request_is_cancelled_and_not_decided(monkeypatch: pyt
     assert record.events == []
 
 
-@pytest.mark.parametrize("missing", [{}, {Edge.OUTPUT: []}], ids=["no chain", "empty chain"])
+@pytest.mark.parametrize("missing", [{}, {Edge.OUTPUT: Chain([])}], ids=["no chain", "empty chain"])
 async def test_an_edge_without_a_guard_rejects(missing: Chains) -> None:
     decision = await SecurityGateway(missing, Record()).validate_request("agent", REQUEST)
     assert (decision.action, decision.rules) == ("reject", ["gateway.no-guard"])
@@ -213,7 +213,7 @@ async def test_every_decision_is_on_the_record_with_its_rule_its_reason_and_a_di
     record = Record()
     task = Task(id="t7", title="t", instruction="i", tools=["s__search"])
     tool = Capability(name="s__search", server="s", tool="search", input_schema={})
-    guarded = SecurityGateway({Edge.TOOL_CALL: [Rule(reject("test.no", "no", Threat.HIGH))]}, record)
+    guarded = SecurityGateway({Edge.TOOL_CALL: Chain([Rule(reject("test.no", "no", Threat.HIGH))])}, record)
     for arguments in ({"a": 1}, {"a": 1}, {"a": 2}):
         await guarded.validate_request(
             "agent:x",
@@ -305,7 +305,8 @@ async def test_a_hidden_character_does_not_carry_anything_past_a_rule(arguments:
 
 async def test_every_edge_has_its_rules() -> None:
     rules: dict[Edge, Sequence[str]] = {
-        edge: [guard.rule for guard in guards] for edge, guards in first_chains(Settings.model_validate({})).items()
+        edge: [guard.rule for guard in chain.guards]
+        for edge, chain in first_chains(Settings.model_validate({})).items()
     }
     assert set(rules) == set(Edge)
     assert rules[Edge.TOOL_CALL][0] == "permission.tool"

@@ -6,7 +6,7 @@ import pytest
 
 from chimera.core.contracts import Decision, Mission, Task
 from chimera.core.settings import Settings
-from chimera.guards.gateway import first_chains
+from chimera.guards.policy.registry import first_chains
 from chimera.guards.request import Edge, Guard, GuardRequest
 from chimera.guards.rules import (
     MAX_DEPTH,
@@ -138,7 +138,9 @@ async def test_an_answer_has_a_size() -> None:
 
 def test_the_limits_are_those_of_the_settings() -> None:
     chains = first_chains(Settings.model_validate({"tool_argument_max_bytes": 7, "tool_result_max_bytes": 9}))
-    limits = [vars(guard).get("_max_bytes") for edge in (Edge.TOOL_CALL, Edge.TOOL_RESULT) for guard in chains[edge]]
+    limits = [
+        vars(guard).get("_max_bytes") for edge in (Edge.TOOL_CALL, Edge.TOOL_RESULT) for guard in chains[edge].guards
+    ]
     assert [limit for limit in limits if limit] == [7, 9]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from chimera.core.contracts import GOAL_MAX
 from chimera.core.settings import Settings
-from chimera.guards.gateway import first_chains
+from chimera.guards.policy.registry import first_chains
 from chimera.guards.request import Edge, GuardRequest
 from chimera.guards.sanitize import GoalText, HiddenText, texts, visible
 
@@ -114,7 +114,7 @@ async def test_hidden_text_goes_before_the_rules_that_look_at_text() -> None:
     """Else a rule would look at one text, and another one would be used."""
     chains = first_chains(Settings.model_validate({}))
     for edge in (Edge.INTAKE, Edge.TOOL_CALL, Edge.TOOL_RESULT, Edge.OUTPUT):
-        rules = [guard.rule for guard in chains[edge]]
+        rules = [guard.rule for guard in chains[edge].guards]
         assert "text.hidden" in rules, edge
         looking = {"intake.goal", "schema.arguments", "flow.named-source", "schema.result"} & set(rules)
         assert all(rules.index("text.hidden") < rules.index(rule) for rule in looking), edge

@@ -1,0 +1,91 @@
+"""Which guard a name in the policy means: the one place where guards are made."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chimera.core.errors import ConfigError, PolicyInvalid
+from chimera.core.plugins import GUARDS, plugins
+from chimera.core.settings import Settings
+from chimera.guards.flow import NamedSource
+from chimera.guards.gateway import Chain, Chains
+from chimera.guards.policy.document import Policy, shipped_policy
+from chimera.guards.request import Guard
+from chimera.guards.rules import (
+    AllowedTool,
+    ArgumentSchema,
+    ArgumentSize,
+    DestructiveTool,
+    NoPayments,
+    OutputSize,
+    ResultSchema,
+    ResultSize,
+)
+from chimera.guards.sanitize import GoalText, HiddenText
+
+Maker = Callable[..., Guard]
+
+
+def makers(settings: Settings) -> dict[str, Maker]:
+    """Every guard by its name; a maker takes the options that a policy may give as keyword arguments."""
+
+    def argument_size(max_bytes: int = settings.tool_argument_max_bytes) -> Guard:
+        return ArgumentSize(max_bytes)
+
+    def result_size(max_bytes: int = settings.tool_result_max_bytes) -> Guard:
+        return ResultSize(max_bytes)
+
+    own: list[tuple[str, Maker]] = [
+        (HiddenText.rule, HiddenText),
+        (GoalText.rule, GoalText),
+        (AllowedTool.rule, AllowedTool),
+        (ArgumentSize.rule, argument_size),
+        (ArgumentSchema.rule, ArgumentSchema),
+        (NamedSource.rule, NamedSource),
+        (DestructiveTool.rule, DestructiveTool),
+        (ResultSize.rule, result_size),
+        (ResultSchema.rule, ResultSchema),
+        (NoPayments.rule, NoPayments),
+        (OutputSize.rule, OutputSize),
+    ]
+    added = {f"plugin:{found.name}": found.load for found in plugins(GUARDS)}
+    return {**dict(own), **{name: _of_plugin(load, settings) for name, load in added.items()}}
+
+
+def build_chains(policy: Policy, settings: Settings) -> Chains:
+    """The guards of each edge, as a policy names them. Each guard is made once, whatever number of edges it stands at.
+
+    Raises:
+        PolicyInvalid: it names a guard that there is not, or gives one an option that it does not take.
+    """
+    known = makers(settings)
+    made: dict[str, Guard] = {}
+    for edge, part in policy.edges.items():
+        for name in part.guards:
+            if name not in known:
+                raise PolicyInvalid(f"the policy, edges.{edge}: there is no guard {name[:60]}")
+            if name not in made:
+                made[name] = _make(name, known[name], policy.guards.get(name, {}))
+    return {edge: Chain([made[name] for name in part.guards], part.deadline_s) for edge, part in policy.edges.items()}
+
+
+def first_chains(settings: Settings) -> Chains:
+    """The guards of each edge as Chimera ships them."""
+    return build_chains(shipped_policy(), settings)
+
+
+def _make(name: str, maker: Maker, options: Mapping[str, Any]) -> Guard:
+    try:
+        inspect.signature(maker).bind(**options)
+        return maker(**options)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise PolicyInvalid(f"the policy, guards.{name}: {error}") from None
+
+
+def _of_plugin(load: Callable[[], Any], settings: Settings) -> Maker:
+    def make(**options: Any) -> Guard:
+        return load()(settings, **options)
+
+    return make
