@@ -9,7 +9,7 @@ import json
 import random
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -140,17 +140,26 @@ async def test_a_process_that_stalls_within_a_write_holds_the_others_up_for_seco
     database_url: str, clock: SystemClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has the head of the chain and says nothing more. Proves TR-37: it loses the head, and the others write."""
-    monkeypatch.setattr(postgres, "TRANSACTION_S", 0.5)
-    async with open_pool(database_url, 4) as stalled, open_pool(database_url, 4) as pool:
+    async with AsyncExitStack() as pools:
+        with monkeypatch.context() as short:
+            short.setattr(postgres, "TRANSACTION_S", 0.5)  # of the connection that is opened now
+            stalled = await pools.enter_async_context(open_pool(database_url, 1))
+        pool = await pools.enter_async_context(open_pool(database_url, 4))
         log = AuditLog(pool, clock)
         await log.append(event("first"))
         async with asyncio.timeout(20):
             with pytest.raises(StoreUnavailable):
                 await stall(stalled, log)
         assert await actors(pool) == ["first", "second"]
-        async with pool.connection() as connection, connection.transaction():
-            await postgres.take_time(connection)
-            await connection.execute("SELECT pg_sleep(0.7)")
+
+
+async def test_a_transaction_that_takes_its_time_is_not_cut_short(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "TRANSACTION_S", 0.5)
+    async with open_pool(database_url, 1) as pool, pool.connection() as connection, connection.transaction():
+        await postgres.take_time(connection)
+        await connection.execute("SELECT pg_sleep(0.7)")
 
 
 async def test_verifying_while_others_append_sees_no_tampering(pool: Pool, log: AuditLog) -> None:
@@ -247,7 +256,7 @@ async def test_a_mission_id_may_be_written_in_any_way(pool: Pool, log: AuditLog)
 
 
 async def test_a_chain_longer_than_a_page_verifies(pool: Pool, log: AuditLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chimera.store.audit._PAGE", 3)
+    monkeypatch.setattr("chimera.store.audit.chain._PAGE", 3)
     await asyncio.gather(*(log.append(event("x")) for _ in range(10)))
     assert await log.verify() == 10
     await fetch(pool, "ALTER TABLE audit_events DISABLE TRIGGER ALL")

@@ -1,0 +1,121 @@
+"""Every kind of event there is, and what it means to those who read records of many systems.
+
+An event of a kind that is not here is kept like any other, and read as :data:`UNDECLARED`; a contract test sees to it
+that none of ours is missing. OCSF numbers are those of the Open Cybersecurity Schema Framework, version 1.3.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from chimera.core.contracts import Threat
+
+
+class Category(StrEnum):
+    """What an event is about."""
+
+    MISSION = "mission"
+    GUARD = "guard"
+    REVIEW = "review"
+    POLICY = "policy"
+    INCIDENT = "incident"
+    OTHER = "other"
+
+
+class Ocsf(IntEnum):
+    """The OCSF classes that we use."""
+
+    DETECTION_FINDING = 2004
+    INCIDENT_FINDING = 2005
+    AUTHORIZE_SESSION = 3003
+    ENTITY_MANAGEMENT = 3004
+    APPLICATION_LIFECYCLE = 6002
+    API_ACTIVITY = 6003
+
+
+CREATE, READ, UPDATE, DELETE = 1, 2, 3, 4
+START, STOP = 3, 4
+CLOSE = 3
+OTHER = 99
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of event. ``threat``: how bad it is, unless its data has a threat level of its own."""
+
+    name: str
+    category: Category
+    title: str
+    ocsf: Ocsf
+    activity: int
+    threat: Threat = Threat.NONE
+
+
+_MISSION, _GUARD, _REVIEW = Category.MISSION, Category.GUARD, Category.REVIEW
+_POLICY, _INCIDENT = Category.POLICY, Category.INCIDENT
+_ENTITY, _LIFE = Ocsf.ENTITY_MANAGEMENT, Ocsf.APPLICATION_LIFECYCLE
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("mission.started", _MISSION, "A mission was started", _LIFE, START),
+        Kind("mission.finished", _MISSION, "A mission ended", _LIFE, STOP),
+        Kind("mission.amended", _MISSION, "A mission was changed while it ran", _ENTITY, UPDATE),
+        Kind("mission.forked", _MISSION, "A mission was made from a checkpoint of another", _ENTITY, CREATE),
+        Kind("teams", _MISSION, "A mission was split over teams", _ENTITY, CREATE),
+        Kind("plan", _MISSION, "A team planned its tasks", _ENTITY, CREATE),
+        Kind("team.stopped", _MISSION, "A team gave up or was stopped", _LIFE, STOP),
+        Kind("void", _MISSION, "Results of an older mission were dropped", _ENTITY, DELETE),
+        Kind("verdict", _MISSION, "A result was judged", _ENTITY, UPDATE),
+        Kind("guard.decision", _GUARD, "A guard decided about a request", Ocsf.API_ACTIVITY, OTHER),
+        Kind("review.asked", _REVIEW, "A question was put to a human", _ENTITY, CREATE),
+        Kind("review.answered", _REVIEW, "A question was answered", _ENTITY, UPDATE),
+        Kind("policy.proposed", _POLICY, "A security policy was put forward", _ENTITY, CREATE),
+        Kind("policy.approved", _POLICY, "A security policy was put in force", _ENTITY, UPDATE),
+        Kind("policy.rejected", _POLICY, "A security policy was turned down", _ENTITY, UPDATE),
+        Kind("policy.refused", _POLICY, "A file could not be taken as a policy", _ENTITY, UPDATE, Threat.LOW),
+        Kind(
+            "incident.opened",
+            _INCIDENT,
+            "A security incident was opened",
+            Ocsf.INCIDENT_FINDING,
+            CREATE,
+            Threat.CRITICAL,
+        ),
+        Kind("incident.released", _INCIDENT, "A human ended a security incident", Ocsf.INCIDENT_FINDING, CLOSE),
+        Kind(
+            "incident.release-refused",
+            _INCIDENT,
+            "Somebody who is no human tried to end a security incident",
+            Ocsf.INCIDENT_FINDING,
+            UPDATE,
+            Threat.HIGH,
+        ),
+    )
+}
+UNDECLARED = Kind("undeclared", Category.OTHER, "An event of an unknown kind", Ocsf.API_ACTIVITY, OTHER, Threat.LOW)
+
+
+def kind_of(name: str) -> Kind:
+    """What is known of a kind of event."""
+    return KINDS.get(name, UNDECLARED)
+
+
+def threat_of(event: Mapping[str, Any]) -> Threat:
+    """How bad an event is: as its data says, else as its kind says."""
+    data: Mapping[str, Any] = event.get("data") or {}
+    try:
+        return Threat(data.get("threat"))
+    except ValueError:
+        return kind_of(str(event.get("kind"))).threat
+
+
+def ocsf_of(event: Mapping[str, Any]) -> tuple[Ocsf, int]:
+    """Class and activity of an event. What a guard did not simply let pass is a finding, the rest a call of an API."""
+    kind = kind_of(str(event.get("kind")))
+    if kind.category is not Category.GUARD:
+        return kind.ocsf, kind.activity
+    data: Mapping[str, Any] = event.get("data") or {}
+    found = data.get("action") != "allow" or threat_of(event) not in (Threat.NONE, Threat.LOW)
+    return (Ocsf.DETECTION_FINDING, CREATE) if found else (kind.ocsf, kind.activity)

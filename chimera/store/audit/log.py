@@ -1,0 +1,164 @@
+"""Appending to the record, and looking at it.
+
+Each event's hash covers the hash before it, so editing, deleting or reordering a row breaks the chain from there on.
+Concurrent writers of one process share a transaction (group commit); an append returns when its row is committed.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from chimera.core.clock import Clock
+from chimera.core.ids import digest
+from chimera.store.audit.chain import Verified, verify_chain
+from chimera.store.audit.checkpoint import Checkpoint, Trusted
+from chimera.store.audit.checkpoints import add_checkpoint
+from chimera.store.audit.event import GENESIS, AuditEvent, body_of, writable
+from chimera.store.audit.kinds import KINDS
+from chimera.store.postgres import Connection, Pool, fetch
+
+if TYPE_CHECKING:
+    from chimera.store.audit.signing import Signer
+
+_LOG = logging.getLogger(__name__)
+
+
+class AuditLog:
+    """Appends events to the chain and verifies it.
+
+    ``signer`` signs the head of a chain after every so many events, in the transaction of the event; without one,
+    nothing is signed.
+    """
+
+    def __init__(self, pool: Pool, clock: Clock, signer: "Signer | None" = None) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._signer = signer
+        self._waiting: list[tuple[AuditEvent, str, asyncio.Future[str]]] = []
+        self._turn = asyncio.Lock()
+        self._unknown: set[str] = set()
+
+    async def append(self, event: AuditEvent) -> str:
+        """Commit one event and return its hash.
+
+        Raises:
+            StoreError: it is not on the record. TypeError: its data is not plain JSON.
+        """
+        entry = writable(event)
+        self._notice(entry.kind)
+        mine: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, self._clock.now().isoformat(), mine))
+        async with self._turn:  # whoever gets the turn writes for all who wait
+            if not mine.done():
+                batch, self._waiting = self._waiting, []
+                # Shielded: a cancelled writer must not take the events of the others with it.
+                await asyncio.shield(asyncio.ensure_future(self._write(batch)))
+        return await mine
+
+    def _notice(self, kind: str) -> None:
+        """An event of a kind that nobody declared is kept all the same: a record with a gap would be worse."""
+        if kind not in KINDS and kind not in self._unknown and len(self._unknown) < 100:
+            self._unknown.add(kind)
+            _LOG.info("audit events of the kind %.60r are not declared", kind)
+
+    async def _write(self, batch: list[tuple[AuditEvent, str, asyncio.Future[str]]]) -> None:
+        try:
+            hashes = await self._commit([(event, at) for event, at, _ in batch])
+        except Exception as error:  # noqa: BLE001 - every waiter learns of it; none may believe that it is on the record
+            for *_, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # read once here, so that a waiter that went away leaves no warning
+            return
+        for (*_, future), done in zip(batch, hashes, strict=True):
+            if not future.done():
+                future.set_result(done)
+
+    async def _commit(self, batch: Sequence[tuple[AuditEvent, str]]) -> list[str]:
+        hashes: dict[int, str] = {}
+        async with self._pool.connection() as connection, connection.transaction():
+            for tenant in sorted({event.tenant for event, _ in batch}):  # one order for all, so no deadlock
+                mine = {place: entry for place, entry in enumerate(batch) if entry[0].tenant == tenant}
+                hashes |= await self._extend(connection, tenant, mine)
+        return [hashes[place] for place in range(len(batch))]
+
+    async def _extend(
+        self, connection: Connection, tenant: str, batch: dict[int, tuple[AuditEvent, str]]
+    ) -> dict[int, str]:
+        """Add events to the chain of one tenant; their hashes by their place in the batch."""
+        cursor = await connection.execute(
+            "INSERT INTO audit_heads (tenant, seq, hash) VALUES (%s, 0, %s) "
+            "ON CONFLICT (tenant) DO UPDATE SET tenant = excluded.tenant RETURNING seq, hash",
+            (tenant, GENESIS),
+        )
+        head = await cursor.fetchone()
+        first, last = (int(head["seq"]), str(head["hash"])) if head else (0, GENESIS)
+        hashes: dict[int, str] = {}
+        rows: list[tuple[Any, ...]] = []
+        for seq, (place, (event, at)) in enumerate(batch.items(), first + 1):
+            body = body_of(event, seq, at)
+            previous, last = last, digest(last + body)
+            hashes[place] = last
+            rows.append((tenant, seq, event.mission_id, event.kind, body, previous, last))
+        await connection.cursor().executemany(
+            "INSERT INTO audit_events (tenant, seq, mission_id, kind, body, prev_hash, hash) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            rows,
+        )
+        seq = first + len(rows)
+        await connection.execute("UPDATE audit_heads SET seq = %s, hash = %s WHERE tenant = %s", (seq, last, tenant))
+        if self._signer is not None and seq // self._signer.every > first // self._signer.every:
+            at = self._clock.now().isoformat()
+            await add_checkpoint(connection, self._signer.sign(tenant, seq, last, at))
+        return hashes
+
+    async def of_mission(self, mission_id: str) -> list[dict[str, Any]]:
+        """The events of one mission, oldest first, each with its hash."""
+        rows = await fetch(
+            self._pool, "SELECT body, hash FROM audit_events WHERE mission_id = %s ORDER BY seq", (mission_id,)
+        )
+        return [{**json.loads(row["body"]), "hash": row["hash"]} for row in rows]
+
+    async def tail(self, tenant: str, count: int) -> list[dict[str, Any]]:
+        """The last ``count`` events of a tenant, oldest first."""
+        rows = await fetch(
+            self._pool,
+            "SELECT body, hash FROM audit_events WHERE tenant = %s ORDER BY seq DESC LIMIT %s",
+            (tenant, count),
+        )
+        return [{**json.loads(row["body"]), "hash": row["hash"]} for row in reversed(rows)]
+
+    async def verify(self, tenant: str = "default") -> int:
+        """Walk the tenant's chain and return its length; signatures are checked where this log has a key.
+
+        Raises:
+            AuditBroken: a row was changed, removed, added or moved; the message names the place.
+        """
+        return (await self.examine(tenant, [self._signer.public_key] if self._signer else [])).events
+
+    async def examine(self, tenant: str, trusted: Sequence[Trusted], elsewhere: Sequence[Checkpoint] = ()) -> Verified:
+        """Walk the tenant's chain; what was found intact, and how much of it is signed by a ``trusted`` key.
+
+        ``elsewhere``: checkpoints that were kept outside the database; the chain has to agree with them too.
+
+        Raises:
+            AuditBroken: a row or a checkpoint was changed, removed, added or moved; the message names the place.
+        """
+        return await verify_chain(self._pool, tenant, trusted, elsewhere)
+
+    async def sign(self, tenant: str) -> Checkpoint | None:
+        """Verify the chain and sign its head; None for a tenant without events, or a log that has no key.
+
+        Raises:
+            AuditBroken: the chain does not verify; a broken chain is not signed.
+        """
+        if self._signer is None:
+            return None
+        found = await self.examine(tenant, [])
+        if not found.events:
+            return None
+        made = self._signer.sign(tenant, found.last, found.head, self._clock.now().isoformat())
+        async with self._pool.connection() as connection:
+            return await add_checkpoint(connection, made)
