@@ -13,6 +13,7 @@ from chimera.core.errors import MissionError
 from chimera.core.ids import digest
 from chimera.core.state import AgentState, Plain
 from chimera.models.calls import ANSWERED_BY
+from chimera.nodes.briefing import briefed
 from chimera.nodes.context import Context
 from chimera.nodes.evidence import CITED
 from chimera.nodes.prompts import prompt
@@ -76,7 +77,8 @@ async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]
         state["mission_id"], "agent", team=state["team"], task=task.id, turn=turns, attempt=state["attempt"]
     )
     tools = [tool for tool in await context.tools.capabilities() if tool.name in task.tools]
-    messages = await context.worker.turn(state, tools, context)
+    told = state if state.get("messages") else await briefed(state, context)
+    messages = await context.worker.turn(told, tools, context)
     last = messages[-1]
     calls: list[Plain] = []
     if isinstance(last, AIMessage):

@@ -1,0 +1,66 @@
+"""What an agent is told: the words of other agents, and everything that a model is shown first, pass their guards."""
+
+from typing import Any
+
+from chimera.core.contracts import Decision, Mission, Task
+from chimera.core.errors import GuardRejected
+from chimera.core.state import AgentState, Plain
+from chimera.guards.request import Edge, GuardRequest
+from chimera.nodes.context import Context
+
+WITHHELD = "[withheld: {}]"
+
+
+async def heard(state: AgentState, context: Context) -> list[Plain]:
+    """The results of earlier tasks as this agent may hear them: edited, or withheld with the reason."""
+    messages: list[Plain] = []
+    for message in state.get("earlier", []):
+        payload = {"from": message["title"], "text": message["answer"]}
+        decision = await _ask(state, context, Edge.AGENT_MESSAGE, payload)
+        text = message["answer"]
+        if not decision:
+            text = WITHHELD.format("; ".join(decision.reasons))
+        elif decision.payload is not None:
+            text = decision.payload["text"]
+        messages.append({**message, "answer": text, "evidence": message["evidence"] if decision else []})
+    return messages
+
+
+async def briefed(state: AgentState, context: Context) -> AgentState:
+    """The state with what the model is told first as the guards let it through.
+
+    Raises:
+        GuardRejected: none of it may go to a model.
+    """
+    mission = state["mission"]
+    payload: dict[str, Any] = {
+        "goal": mission["goal"],
+        "inputs": mission["inputs"],
+        "persona": mission["persona"],
+        "constraints": mission["constraints"],
+        "task": state["task"],
+        "earlier": state.get("earlier", []),
+        "feedback": state.get("feedback", []),
+    }
+    decision = await _ask(state, context, Edge.MODEL_INPUT, payload)
+    if not decision:
+        raise GuardRejected(f"nothing was sent to the model: {'; '.join(decision.reasons)}")
+    if decision.payload is None:
+        return state
+    told = decision.payload
+    known = {key: told[key] for key in ("goal", "inputs", "persona", "constraints")}
+    parts = {key: told[key] for key in ("task", "earlier", "feedback")}
+    return {**state, **parts, "mission": {**mission, **known}}  # pyright: ignore[reportReturnType]
+
+
+async def _ask(state: AgentState, context: Context, edge: Edge, payload: dict[str, Any]) -> Decision:
+    return await context.gateway.validate_request(
+        f"agent:{state['team']}/{state['plan_round']}/{state['task']['id']}/{state['attempt']}",
+        GuardRequest(
+            edge=edge,
+            payload=payload,
+            mission_id=state["mission_id"],
+            mission=Mission.model_validate(state["mission"]),
+            task=Task.model_validate(state["task"]),
+        ),
+    )

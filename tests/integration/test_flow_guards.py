@@ -1,0 +1,93 @@
+"""Every edge of a running mission has its guards: the words between agents and those to models too.
+
+Proves FR-84, and LAW-1 for the edges that are no tools.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chimera.core.clock import SystemClock
+from chimera.guards.policy import watch as watching
+from chimera.guards.policy.document import read_policy, shipped_policy
+from chimera.store.audit import AuditLog
+from chimera.store.policies import PolicyStore
+from chimera.store.postgres import open_pool
+
+if TYPE_CHECKING:
+    from conftest import Stage, Turn
+
+
+def work(turn: "Turn") -> str:
+    """The first agent hides something in what it says."""
+    return "seven\u200b houses\u202e" if turn.task == "task 1" else f"{turn.task}: done"
+
+
+async def test_what_one_agent_tells_another_passes_a_guard_and_so_does_what_a_model_is_told(stage: "Stage") -> None:
+    play = stage.play({"go": [stage.plan(stage.task(1), stage.task(2, 1))]}, work)
+    async with stage.swarm(play) as swarm:
+        result = await swarm.run("go")
+        trail = await swarm.app.context.audit.of_mission(result.mission_id)
+    first, second = play.requests("worker")
+    assert first.request["earlier"] == []
+    assert [message["answer"] for message in second.request["earlier"]] == ["seven houses"]
+    decided = [(event["data"]["edge"], event["data"]["action"]) for event in trail if event["kind"] == "guard.decision"]
+    assert decided.count(("agent_message", "edit")) == 1
+    assert decided.count(("model_input", "allow")) == 2
+    assert {edge for edge, _ in decided} == {"intake", "model_input", "agent_message", "output"}
+
+
+async def approved(stage: "Stage", text: str, database_url: str) -> None:
+    """Have a human put a policy in force before the mission starts."""
+    async with open_pool(database_url, 2) as pool:
+        clock = SystemClock()
+        store = PolicyStore(pool, AuditLog(pool, clock), clock)
+        digest = read_policy(text).digest
+        await store.propose(digest, "test", text)
+        await store.decide(digest, approve=True, by="ada")
+
+
+def without(edge: str) -> str:
+    """A policy that lets nothing pass at an edge."""
+    before, after = shipped_policy().text.split(f"[edges.{edge}]")
+    start = after.index("guards = ")
+    end = after.index("]", start) + 1
+    return f"{before}[edges.{edge}]{after[:start]}guards = ['payment.not-configured']{after[end:]}"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LOOK_AGAIN_S", 0.0)
+
+
+async def test_a_message_that_may_not_pass_is_withheld_and_the_work_goes_on(
+    stage: "Stage", tmp_path: Path, database_url: str
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(without("agent_message"), "utf-8")
+    await approved(stage, file.read_text("utf-8"), database_url)
+    play = stage.play({"go": [stage.plan(stage.task(1), stage.task(2, 1))]}, work)
+    async with stage.swarm(play, policy=file, database_url=database_url) as swarm:
+        result = await swarm.run("go")
+    assert result.status == "done"
+    (message,) = play.requests("worker")[1].request["earlier"]
+    assert message["answer"] == "[withheld: payments are not configured]"
+    assert message["evidence"] == []
+
+
+async def test_when_nothing_may_go_to_a_model_the_task_fails_and_says_so(
+    stage: "Stage", tmp_path: Path, database_url: str
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(without("model_input"), "utf-8")
+    await approved(stage, file.read_text("utf-8"), database_url)
+    play = stage.play({"go": [stage.plan(stage.task(1))]})
+
+    async def reviewer(_: Any) -> Any:
+        return stage.decide(action="reject")
+
+    async with stage.swarm(play, policy=file, database_url=database_url, reviewer=reviewer) as swarm:
+        result = await swarm.run("go")
+    assert result.status in ("failed", "rejected")
+    assert play.requests("worker") == []
