@@ -17,6 +17,7 @@ from chimera.core.errors import (
     CheckpointNotFound,
     ConfigError,
     ConflictError,
+    InputError,
     MissionError,
     MissionExpired,
 )
@@ -29,6 +30,7 @@ from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
 from chimera.nodes.review import record_decision
 from chimera.nodes.worker import Worker
+from chimera.review.answers import why_unusable
 from chimera.review.reviewers import Reviewer
 
 if TYPE_CHECKING:
@@ -294,6 +296,8 @@ class ChimeraSwarm:
                 decision = await self.app.context.reviews.decision(item.id)
                 if decision is None and reviewer is not None:
                     decision = await reviewer(item)
+                    if decision is not None and (why := why_unusable(item, decision)) is not None:
+                        raise InputError(why, remedy="The reviewer has to answer otherwise; the question stays open.")
                 if decision is not None:
                     answers[asked.id] = {**decision.plain(), "item_id": item.id}
             if not answers:

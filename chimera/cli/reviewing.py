@@ -10,16 +10,16 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from pydantic import ValidationError
 from rich.text import Text
 
 from chimera.cli.typing_in import TypedLines
 from chimera.cli.view.output import stderr, tell
 from chimera.cli.view.question import question
-from chimera.core.contracts import Plan, ReviewDecision, ReviewItem
+from chimera.core.contracts import ReviewDecision, ReviewItem
 from chimera.core.errors import InputError
+from chimera.review.answers import editable, why_unusable
 
 KEYS = {"a": "approve", "e": "edit", "r": "reject", "l": "later"}
 
@@ -30,11 +30,6 @@ def person() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no such account, as in some containers
         return "unknown user"
-
-
-def editable(item: ReviewItem) -> bool:
-    """Whether an edit can take effect: the arguments of a tool call are approved or rejected as they were guarded."""
-    return "capability" not in item.payload
 
 
 class TerminalReviewer:
@@ -64,7 +59,7 @@ class TerminalReviewer:
         return await self._lines.next()
 
     async def _choose(self, item: ReviewItem) -> str:
-        words = [word for word in KEYS.values() if word != "edit" or editable(item)]
+        words = [word for word in KEYS.values() if word != "edit" or editable(item) is not None]
         shown = "  ".join(f"[{word[0]}]{word[1:]}" for word in words)
         while True:
             given = await self._ask(f"{shown} > ")
@@ -92,10 +87,13 @@ async def edited(item: ReviewItem, lines: TypedLines) -> dict[str, Any]:
     """The payload as the person changed it: in their editor, else as JSON typed in.
 
     Raises:
-        InputError: it is not a JSON object, or not a plan where a plan is asked.
+        InputError: it is nothing that can stand in the place of what was shown.
     """
+    shown = editable(item)
+    if shown is None:
+        raise InputError("there is nothing to edit here", remedy="Approve or reject it.")
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    text = await _in_editor(shlex.split(editor), item.payload) if editor else await _typed(lines)
+    text = await _in_editor(shlex.split(editor), shown) if editor else await _typed(lines)
     return read_payload(item, text)
 
 
@@ -103,10 +101,8 @@ def read_payload(item: ReviewItem, text: str) -> dict[str, Any]:
     """An edited payload, checked as far as it can be before the mission takes it.
 
     Raises:
-        InputError: it is not a JSON object, or not a plan where a plan is asked, or edits have no effect here.
+        InputError: it is not a JSON object, or nothing that can stand in the place of what was shown.
     """
-    if not editable(item):
-        raise InputError("a tool call cannot be edited", remedy="Approve it as it is, or reject it with a reason.")
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):
@@ -115,20 +111,10 @@ def read_payload(item: ReviewItem, text: str) -> dict[str, Any]:
         ) from None
     if not isinstance(payload, dict):
         raise InputError("the edited payload is not a JSON object", remedy="Keep the form that it had.")
-    if item.payload.get("kind") == "plan":
-        _check_plan(payload)  # pyright: ignore[reportUnknownArgumentType] - JSON
-    return payload
-
-
-def _check_plan(payload: dict[str, Any]) -> None:
-    try:
-        Plan.model_validate(payload.get("plan", payload))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "plan"
-        raise InputError(
-            f"the edited plan is invalid: {where}: {first['msg']}", remedy="Correct it, or reject."
-        ) from None
+    given = cast("dict[str, Any]", payload)
+    if (why := why_unusable(item, ReviewDecision(action="edit", reviewer=person(), payload=given))) is not None:
+        raise InputError(why, remedy="Correct the edit, or approve or reject what is shown.")
+    return given
 
 
 async def _in_editor(command: list[str], payload: dict[str, Any]) -> str:

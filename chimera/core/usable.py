@@ -1,7 +1,7 @@
-"""Whether a JSON Schema (2020-12) that a stranger wrote can be used at all."""
+"""JSON Schemas (2020-12) of tools, which strangers wrote: whether one can be used, and whether arguments fit one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from jsonschema import Draft202012Validator
@@ -11,8 +11,10 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from chimera.core.fit import NO_OTHERS, TOO_COMPLEX, misfits, printable
+from chimera.core.forms import plain_form
 
 SCHEMA_MAX_BYTES = 100_000
+PROBLEMS_SHOWN = 5
 
 
 def schema_problem(schema: dict[str, Any]) -> str | None:
@@ -33,6 +35,18 @@ def schema_problem(schema: dict[str, Any]) -> str | None:
     except RecursionError:
         return "a schema is nested too deeply"
     return TOO_COMPLEX if TOO_COMPLEX in misfits(schema, {}) else None
+
+
+def argument_problems(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
+    """Why a tool cannot be called with these arguments: the first few reasons, or none.
+
+    An argument that the schema does not know is one, unless the schema says that it takes others.
+    """
+    whole = plain_form(schema, schema)
+    unknown = sorted(set(arguments) - set(whole.get("properties") or {}))
+    takes_others = whole.get("additionalProperties") or whole.get("patternProperties")
+    strangers = [] if takes_others else [f"unknown argument {name[:60]!r}" for name in unknown]
+    return [*strangers, *misfits(schema, dict(arguments))][:PROBLEMS_SHOWN]
 
 
 def _references(part: Any) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from chimera.core.contracts import Decision, Threat
 from chimera.core.fit import misfit
-from chimera.core.forms import plain_form
+from chimera.core.usable import argument_problems
 from chimera.guards.request import GuardRequest, reject
 from chimera.guards.sanitize import texts
 
@@ -62,13 +62,8 @@ class ArgumentSchema:
         """Reject with the first violation."""
         if request.capability is None:
             return None
-        schema = request.capability.input_schema
-        whole = plain_form(schema, schema)
-        unknown = sorted(set(request.payload) - set(whole.get("properties") or {}))
-        if unknown and not whole.get("additionalProperties") and not whole.get("patternProperties"):
-            return reject(self.rule, f"unknown argument {unknown[0][:60]!r}")
-        problem = misfit(schema, dict(request.payload))
-        return reject(self.rule, problem) if problem else None
+        problems = argument_problems(request.capability.input_schema, request.payload)
+        return reject(self.rule, problems[0]) if problems else None
 
 
 class ResultSize:

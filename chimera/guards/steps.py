@@ -40,7 +40,7 @@ async def guard_call(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]
     known = {tool.name: tool for tool in await services.tools.capabilities()}
     calls = [await _decide(state, services, call, known) for call in _answered(state)]
     waiting = next((call for call in calls if call["decision"]["action"] == "escalate"), None)
-    item = _question(state, waiting).plain() if waiting else None
+    item = _question(state, waiting, known.get(waiting["name"])).plain() if waiting else None
     return {"calls": calls, "review_item": item, "review_decision": None} if item else {"calls": calls}
 
 
@@ -69,6 +69,8 @@ async def guard_result(state: AgentState, runtime: Runtime[Any]) -> dict[str, An
             messages.append(_message(call, {"error": raw[call["id"]]["error"]}, failed=True))
         else:
             content, observation = await _judge_result(state, services, call, raw[call["id"]], known.get(call["name"]))
+            if edit := call.get("edit"):  # what came back is not what the model asked for
+                content = {**content, "called_with": call["args"], "because": edit["said"]}
             messages.append(_message(call, content, failed=observation is None))
             observed += [observation] if observation else []
     return {"messages": messages, "observations": observed, "calls": [], "raw": []}
@@ -86,6 +88,8 @@ async def _decide(state: AgentState, services: EdgeServices, call: Plain, known:
         capability=known.get(call["name"]),
     )
     decision = await services.gateway.validate_request(_agent(state), request)
+    if edit := call.get("edit"):
+        decision = _agreed(decision, edit)
     await _tell(state, services, "guard", capability=call["name"], action=decision.action, rules=decision.rules)
     arguments = decision.payload if decision.payload is not None else call["args"]
     return {
@@ -97,29 +101,44 @@ async def _decide(state: AgentState, services: EdgeServices, call: Plain, known:
 
 
 def _answered(state: AgentState) -> list[Plain]:
-    """The calls, with the human's answer turned into the decision on the call that it was about."""
+    """The calls, with the human's answer turned into the decision on the call that it was about.
+
+    A call that the human edited has no decision: it has to pass the guards as if the model had made it.
+    """
     answer, item = state.get("review_decision"), state.get("review_item")
     calls = list(state.get("calls", []))
     if not answer or not item:
         return calls
     decided = ReviewDecision.model_validate(answer)
+    said = f"{decided.action} by {decided.reviewer}: {decided.reason}".rstrip(": ")
     for place, call in enumerate(calls):
         if call.get("decision", {}).get("action") == "escalate" and call["sealed"] == item["payload"]["sealed"]:
-            action = "allow" if decided.action == "approve" else "reject"
-            calls[place] = {
-                **call,
-                "decision": Decision(
-                    action=action,
-                    threat=Threat.MEDIUM,
-                    reasons=[f"{decided.action} by {decided.reviewer}: {decided.reason}".rstrip(": ")],
-                    rules=["review.human"],
-                ).plain(),
-            }
+            if decided.action == "edit" and decided.payload is not None:
+                edit = {"said": said, "rules": call["decision"]["rules"]}
+                call = {"id": call["id"], "name": call["name"], "args": decided.payload["arguments"], "edit": edit}
+            else:
+                action = "allow" if decided.action == "approve" else "reject"
+                decision = Decision(action=action, threat=Threat.MEDIUM, reasons=[said], rules=["review.human"])
+                call = {**call, "decision": decision.plain()}
+            calls[place] = call
             break
     return calls
 
 
-def _question(state: AgentState, call: Plain) -> ReviewItem:
+def _agreed(decision: Decision, edit: Plain) -> Decision:
+    """The decision on an edited call: to what was asked before the human has agreed; anything new is asked again."""
+    asks_nothing_new = set(decision.rules) <= set(edit["rules"]) and decision.payload is None
+    action = "allow" if decision.action == "escalate" and asks_nothing_new else decision.action
+    return decision.model_copy(
+        update={
+            "action": action,
+            "reasons": [edit["said"], *decision.reasons],
+            "rules": ["review.human", *decision.rules],
+        }
+    )
+
+
+def _question(state: AgentState, call: Plain, capability: Capability | None) -> ReviewItem:
     key = derived_id(
         "tool-review", state["mission_id"], _place(state), state.get("turns", 0), call["id"], call["sealed"]
     )
@@ -128,7 +147,12 @@ def _question(state: AgentState, call: Plain) -> ReviewItem:
         mission_id=state["mission_id"],
         point=ReviewPoint.SECURITY,
         question=f"May the task {state['task']['title']!r} call {call['name']}?",
-        payload={"capability": call["name"], "arguments": call["args"], "sealed": call["sealed"]},
+        payload={
+            "capability": call["name"],
+            "arguments": call["args"],
+            "schema": capability.input_schema if capability else None,  # what an edit has to fit
+            "sealed": call["sealed"],
+        },
         confidence=0.0,
         reasons=call["decision"]["reasons"],
     )

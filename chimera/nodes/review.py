@@ -3,6 +3,7 @@
 One interrupt in a step of its own, with no effect before it: a step runs again from its top when it is resumed.
 """
 
+import json
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 
 from chimera.core.contracts import MissionStatus, ReviewDecision, ReviewItem
 from chimera.core.errors import ConflictError
-from chimera.core.state import ReviewState
+from chimera.core.ids import digest
+from chimera.core.state import Plain, ReviewState
 from chimera.nodes.context import Context
 from chimera.review.answers import why_unusable
 
@@ -75,7 +77,13 @@ async def record_decision(context: Context, item: ReviewItem, decision: ReviewDe
         action=decision.action,
         reviewer=decision.reviewer,
         reason=decision.reason,
+        **({} if decision.payload is None else {"payload": _digest(decision.payload)}),
     )
+
+
+def _digest(edited: Plain) -> str:
+    """What tells which edit it was; of a tool call that of its arguments, as on the guard's decision about them."""
+    return digest(json.dumps(edited.get("arguments", edited), sort_keys=True))[:16]
 
 
 def _item(state: ReviewState) -> ReviewItem:

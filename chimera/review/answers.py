@@ -1,35 +1,64 @@
 """Which answers a question can take."""
 
+from typing import Any
+
 from pydantic import ValidationError
 
 from chimera.core.contracts import Plan, ReviewDecision, ReviewItem
+from chimera.core.usable import argument_problems
+
+
+def editable(item: ReviewItem) -> dict[str, Any] | None:
+    """What a human may change of what is shown; None where there is nothing to change."""
+    match _kind(item):
+        case "call":
+            return {key: item.payload[key] for key in ("capability", "arguments")}
+        case "give_up":
+            return None
+        case _:
+            return item.payload
 
 
 def why_unusable(item: ReviewItem, decision: ReviewDecision) -> str | None:
     """Why a decision is no answer to a question; None when it is one.
 
-    Approving and rejecting is always possible. An edit replaces what was shown, so it has to be of the same kind; a
-    tool call goes on as the guards saw it or not at all.
+    Approving and rejecting is always possible. An edit replaces what was shown, so it has to be of the same kind. An
+    edited tool call has to fit the tool, and then passes the guards like any other.
     """
     if decision.action != "edit":
         return None
     if decision.payload is None:
         return "an edit needs the edited payload"
-    kind = "call" if "capability" in item.payload else item.payload.get("kind")
-    match kind:
+    match _kind(item):
         case "plan":
             return _why_no_plan(decision.payload.get("plan", decision.payload))
         case "result":
             return None if isinstance(decision.payload.get("answer"), str) else "an edited result needs an answer"
-        case "call" | "give_up":
+        case "call":
+            return _why_no_call(item.payload, decision.payload)
+        case "give_up":
             return "this can only be approved or rejected"
         case _:
             return None
+
+
+def _kind(item: ReviewItem) -> str | None:
+    return "call" if "capability" in item.payload else item.payload.get("kind")
 
 
 def _why_no_plan(data: object) -> str | None:
     try:
         Plan.model_validate(data)
     except ValidationError as error:
-        return f"the edited plan is invalid: {error.errors(include_input=False)[0]['msg']}"
+        first = error.errors(include_input=False, include_url=False)[0]
+        return f"the edited plan is invalid: {'.'.join(map(str, first['loc'])) or 'plan'}: {first['msg']}"
     return None
+
+
+def _why_no_call(shown: dict[str, Any], edited: dict[str, Any]) -> str | None:
+    if edited.get("capability", shown["capability"]) != shown["capability"]:
+        return f"an edit changes the arguments of {shown['capability']}, and calls no other tool"
+    if not isinstance(edited.get("arguments"), dict):
+        return 'an edited call needs its arguments: {"arguments": {...}}'
+    problems = argument_problems(shown.get("schema") or {"additionalProperties": True}, edited["arguments"])
+    return f"the arguments do not fit {shown['capability']}: {'; '.join(problems)}" if problems else None

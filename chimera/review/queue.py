@@ -42,7 +42,7 @@ class ReviewQueue:
         if not is_uuid(item_id):
             raise _unknown(item_id)
         if (why := why_unusable(await self.find(item_id), decision)) is not None:
-            raise InputError(why, remedy="Approve or reject it, or give an edit of what was shown.")
+            raise InputError(why, remedy="Correct the edit, or approve or reject what is shown.")
         row = await fetch_one(
             self._pool,
             "UPDATE reviews SET state = 'decided', decision = %s, decided_at = now() "

@@ -1,5 +1,6 @@
 """Tools that may destroy: each call is put to a human, an approved one happens once, a rejected one never."""
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -78,19 +79,101 @@ async def test_a_rejected_call_never_happens(stage: "Stage") -> None:
     assert "reject by ada: still needed" in result.answer
 
 
-async def test_a_call_is_not_edited(stage: "Stage") -> None:
-    """It goes on as the guards saw it or not at all; the question stays. Proves FR-40 and FR-78."""
+async def test_an_edited_call_happens_as_the_human_wrote_it(stage: "Stage") -> None:
+    """It passes the guards again, is not asked again, and the record and the agent know who changed it.
+
+    Proves FR-40, FR-78 and FR-35.
+    """
+    play = wiping(stage, "all")
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        edit = stage.decide("edit", reason="only that", payload={"arguments": {"text": "a little"}})
+        await swarm.answer(item.id, edit)
+        result = await swarm.resume(waiting.mission_id)
+        trail = await swarm.app.context.audit.of_mission(waiting.mission_id)
+        (row,) = await swarm.app.context.reviews.of_mission(waiting.mission_id)
+    assert result.status == "done"
+    assert [effect["text"] for effect in stage.effects()] == ["a little"]
+    (told,) = play.requests("worker")[-1].results
+    assert (told["called_with"], told["because"]) == ({"text": "a little"}, "edit by ada: only that")
+    steps = [
+        (event["kind"], event["actor"] if event["kind"] == "review.answered" else "", event["data"].get("action"))
+        for event in trail
+        if event["kind"].startswith("review") or event["data"].get("edge") == "tool_call"
+    ]
+    assert steps == [
+        ("guard.decision", "", "escalate"),
+        ("review.asked", "", None),
+        ("review.answered", "ada", "edit"),
+        ("guard.decision", "", "escalate"),
+    ]
+    guarded = [event["data"]["payload"] for event in trail if event["data"].get("edge") == "tool_call"]
+    answered = next(event["data"] for event in trail if event["kind"] == "review.answered")
+    assert guarded[0] != guarded[1] == answered["payload"]
+    assert row["decision"]["payload"] == {"arguments": {"text": "a little"}}
+
+
+UNFIT: list[tuple[dict[str, Any], str]] = [
+    ({"arguments": {}}, "do not fit ledger__wipe: the whole violates required: 'text' is a required property"),
+    ({"arguments": {"text": 5}}, 'text violates type "string"'),
+    ({"arguments": {"text": "a", "force": True}}, "unknown argument 'force'"),
+    ({"arguments": "all"}, "needs its arguments"),
+    ({"text": "a"}, "needs its arguments"),
+    ({"capability": "ledger__note", "arguments": {"text": "a"}}, "calls no other tool"),
+]
+
+
+async def test_an_edit_that_does_not_fit_the_tool_is_told_what_is_wrong(stage: "Stage") -> None:
+    """Whoever gives it, and the question stays as it was. Proves FR-40, TR-17 and FR-78."""
     async with stage.swarm(wiping(stage, "all"), ledger=True) as swarm:
         waiting = await swarm.run("go")
         (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
-        edit = stage.decide("edit", payload={**item.payload, "arguments": {"text": "a little"}})
-        with pytest.raises(InputError, match="approved or rejected"):
-            await swarm.answer(item.id, edit)
-        ((name, _),) = await asked(swarm, waiting.mission_id)
-        await resume_with(swarm, waiting.mission_id, {name: edit.plain()})
+        for payload, why in UNFIT:
+            edit = stage.decide("edit", payload=payload)
+            with pytest.raises(InputError, match=re.escape(why)):
+                await swarm.answer(item.id, edit)
+            ((name, _),) = await asked(swarm, waiting.mission_id)
+            await resume_with(swarm, waiting.mission_id, {name: edit.plain()})
+
+            async def reviewer(_: ReviewItem, answer: ReviewDecision = edit) -> ReviewDecision:
+                return answer
+
+            with pytest.raises(InputError, match=re.escape(why)):
+                await swarm.resume(waiting.mission_id, reviewer=reviewer)
         assert (await swarm.resume(waiting.mission_id)).status == "waiting"
         assert await swarm.app.context.reviews.pending(waiting.mission_id) == [item]
     assert stage.effects() == []
+
+
+async def test_an_edit_goes_no_way_around_the_guards(stage: "Stage") -> None:
+    """A location that the user did not name is rejected, whoever wrote it. Proves FR-79 and FR-40."""
+    play = wiping(stage, "all")
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        await swarm.answer(item.id, stage.decide("edit", payload={"arguments": {"text": "/etc/passwd"}}))
+        result = await swarm.resume(waiting.mission_id)
+    assert result.status == "done"
+    assert stage.effects() == []
+    assert "edit by ada" in result.answer
+    assert "the user named no such file or URL" in result.answer
+
+
+async def test_what_the_guards_change_in_an_edit_is_asked_again(stage: "Stage") -> None:
+    """What happens is what a human saw. Proves FR-40, FR-78 and FR-80."""
+    async with stage.swarm(wiping(stage, "all"), ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        await swarm.answer(item.id, stage.decide("edit", payload={"arguments": {"text": "a\u200b little"}}))
+        assert (await swarm.resume(waiting.mission_id)).status == "waiting"
+        (again,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        assert again.payload["arguments"] == {"text": "a little"}
+        assert again.id != item.id
+        assert stage.effects() == []
+        await swarm.answer(again.id, stage.decide())
+        assert (await swarm.resume(waiting.mission_id)).status == "done"
+    assert [effect["text"] for effect in stage.effects()] == ["a little"]
 
 
 async def test_an_approval_is_for_one_call_only(stage: "Stage") -> None:

@@ -20,7 +20,13 @@ PLAN = Plan(tasks=[Task(id="t1", title="Look", instruction="Look at it", tools=[
 PAYLOADS: dict[str, dict[str, Any]] = {
     "plan": {"kind": "plan", "plan": PLAN.plain()},
     "result": {"kind": "result", "task": "t1", "answer": "All is well", "blocking": True},
-    "call": {"capability": "shop__buy", "arguments": {"item": "x"}, "sealed": "0"},
+    "call": {
+        "capability": "shop__buy",
+        "arguments": {"item": "x"},
+        "schema": {"properties": {"item": {"type": "string"}}, "required": ["item"]},
+        "sealed": "0",
+    },
+    "give_up": {"kind": "give_up", "failed": ["t1"], "blocking": True},
 }
 
 
@@ -118,12 +124,33 @@ async def test_an_editor_that_fails_changes_nothing(
     assert "CH100 the editor" in capsys.readouterr().err
 
 
-async def test_a_tool_call_offers_no_edit(keys: int, capsys: pytest.CaptureFixture[str]) -> None:
-    decision, _ = await asked(keys, "e\na\n", "call")
+async def test_the_arguments_of_a_tool_call_are_edited(
+    keys: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the editor shows is what can be changed; what does not fit is told, and asked again."""
+    editor = tmp_path / "editor"
+    editor.write_text(
+        "#!/bin/sh\n"
+        f'cd {tmp_path} && cp "$1" shown.json\n'
+        '[ -e again ] && new=\\"y\\" || new=5\n'
+        'sed "s/\\"x\\"/$new/" shown.json > "$1"; touch again\n',
+        "utf-8",
+    )
+    editor.chmod(0o755)
+    monkeypatch.setenv("VISUAL", str(editor))
+    decision, _ = await asked(keys, "e\ne\n", "call")
+    changed = {"capability": "shop__buy", "arguments": {"item": "y"}}
+    assert decision == ReviewDecision(action="edit", reviewer="Ada", payload=changed)
+    assert json.loads((tmp_path / "shown.json").read_text("utf-8")) == {**changed, "arguments": {"item": "x"}}
+    assert 'the arguments do not fit shop__buy: item violates type "string"' in capsys.readouterr().err
+
+
+async def test_there_is_nothing_to_edit_in_a_question_of_yes_or_no(
+    keys: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decision, _ = await asked(keys, "e\na\n", "give_up")
     assert decision == ReviewDecision(action="approve", reviewer="Ada")
-    shown = capsys.readouterr().err
-    assert "[e]dit" not in shown
-    assert "shop__buy" in shown
+    assert "[e]dit" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -133,6 +160,9 @@ async def test_a_tool_call_offers_no_edit(keys: int, capsys: pytest.CaptureFixtu
         ("plan", "[1]"),
         ("plan", '{"plan": {"tasks": [{"id": "x"}]}}'),
         ("call", "{}"),
+        ("call", '{"arguments": {}}'),
+        ("call", '{"capability": "shop__sell", "arguments": {"item": "y"}}'),
+        ("give_up", "{}"),
         ("result", "[" * 9999),
     ],
 )

@@ -68,7 +68,10 @@ async def _show(item: str, json: bool) -> None:
         tell(f"Answered: {decision.action} by {decision.reviewer} {decision.reason}")
         return
     given = short(found.id)
-    for command in (f"approve {given}", f"edit {given}", f"reject {given} --reason WHY"):
+    from chimera.review.answers import editable
+
+    edit = [] if editable(found) is None else [f"edit {given}"]
+    for command in (f"approve {given}", *edit, f"reject {given} --reason WHY"):
         tell(f"  chimera review {command}")
 
 
