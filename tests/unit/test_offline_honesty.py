@@ -123,23 +123,45 @@ def test_loose_words_in_common_make_no_tool_fit(goal: str, fits: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clause", "head"),
+    ("clause", "verb", "head"),
     [
-        ("Tell me next week's lottery numbers", "numbers"),
-        ("Then please show the commit log of my repository", "log"),
-        ("Could you list 20 issues?", "issues"),
-        ("I want to read the newest posts", "posts"),
-        ("Which subjects do customers ask about?", "subjects"),
-        ("What will the weather be like in May", "weather"),
-        ("Create a new branch called main", "branch"),
-        ("Fetch ", "Fetch"),
-        ("Trends", "Trends"),
-        ("what is it", ""),
-        ("", ""),
+        ("Tell me next week's lottery numbers", "Tell", "numbers"),
+        ("Then please show the commit log of my repository", "show", "log"),
+        ("Could you list 20 issues?", "list", "issues"),
+        ("I want to read the newest posts", "read", "posts"),
+        ("Which subjects do customers ask about?", "", "subjects"),
+        ("What will the weather be like in May", "", "weather"),
+        ("Create a new branch called main", "Create", "branch"),
+        ("Fetch ", "Fetch", "Fetch"),
+        ("what is it", "", ""),
+        ("", "", ""),
     ],
 )
-def test_what_a_clause_asks_for(clause: str, head: str) -> None:
-    assert asked_for(clause) == head
+def test_what_a_clause_asks_for(clause: str, verb: str, head: str) -> None:
+    assert asked_for(clause) == (verb, head)
+
+
+def test_a_deed_that_the_tool_does_not_do_is_not_done() -> None:
+    """The thing alone is not enough where something would change."""
+    remove = tool("shop__send_off_member", "Remove a member from the list of the club", [])
+    assert plan({"goal": "Remove a member", "inputs": {}, "tools": [remove]})["tasks"]
+    for goal in ("Praise every new member of our Sunday choir", "What is a member of a choir called?"):
+        assert plan({"goal": goal, "inputs": {}, "tools": [remove]})["tasks"] == []
+
+
+def test_a_file_is_no_keyword_and_a_report_is_no_city() -> None:
+    """An input goes where a place is read from, and a composed text only where a text is written."""
+    feed = tool(
+        "feed__search_posts",
+        "Search the posts of a feed",
+        ["source"],
+        keywords={"type": "array", "items": TEXT, "description": "words that the posts mention"},
+        source={**TEXT, "description": "path of a file or URL"},
+    )
+    city = tool("weather__city_report", "Report the weather of a city", ["city"], city=TEXT)
+    made = plan({"goal": "Search the posts. Report the weather.", "inputs": {"posts": "a.csv"}, "tools": [feed, city]})
+    assert [task["arguments"] for task in made["tasks"]] == [{"feed__search_posts": {"source": "a.csv"}}]
+    assert made["unmet"] == ["weather__city_report needs city for: Report the weather"]
 
 
 def test_a_missing_argument_is_named_and_not_made_up() -> None:

@@ -21,6 +21,7 @@ from chimera.models.offline.shapes import (
     about,
     has_shape,
     is_label,
+    is_written,
 )
 from chimera.models.offline.words import is_place
 
@@ -125,7 +126,13 @@ class _Filling:
             shared = len(said & speaks) / len(said) if said else 0.0
             return 2.0 * (said == own) + shared + (wants_place and is_place(self._inputs[key]))
 
-        usable = [key for key in self._inputs if self._typed(name, self._inputs[key]) is not None]
+        usable = [
+            key
+            for key in self._inputs
+            if self._typed(name, self._inputs[key]) is not None
+            # A file or URL is no keyword, whatever the input is called.
+            and (wants_place or set(stems(key)) == own or not is_place(self._inputs[key]))
+        ]
         return max(((fit(key), key) for key in usable), default=(0.0, ""), key=lambda pair: pair[0])
 
     # --- the clause ----------------------------------------------------------------------------------------------
@@ -205,7 +212,7 @@ class _Filling:
             for name in self._required
             if name not in self._arguments and self._forms.get(name, {}).get("type") == "string"
         ]
-        bodies = [name for name in is_open if not is_label(name, self._forms[name]) and self._fits(name, COMPOSE)]
+        bodies = [name for name in is_open if is_written(name, self._forms[name]) and self._fits(name, COMPOSE)]
         if not bodies:
             return
         self._arguments[max(bodies, key=lambda name: int(self._forms[name].get("maxLength", 10**6)))] = COMPOSE

@@ -126,11 +126,18 @@ def _choose(
         inputs = {name: value for name, value in given.items() if tool.get("read_only") or not is_place(value)}
         places = [word for word in literals(goal) if is_place(word) and tool.get("read_only")]
         said = f"{tool['name']} {tool.get('description', '')}"
-        filled = fill(tool["input_schema"], clause, inputs, places=places, said=said, may_compose=may_compose)
+        filled = fill(tool["input_schema"], clause, inputs, places=places, said=said, may_compose=True)
+        composes = COMPOSE in filled.arguments.values()
+        if composes and not may_compose:
+            filled = fill(tool["input_schema"], clause, inputs, places=places, said=said, may_compose=False)
         # A word that became an argument is material; whether the tool is the right one is for the others to say.
         left = without(_spoken(clause), filled.taken)
         covered = index.coverage(stems(left), place)
-        if not _is_fit(left, covered, index, place):
+        # The longer a clause, the smaller the share that one description can mention.
+        if covered < MENTIONED and covered * index.shared(stems(left), place) < MENTIONED_BY_MANY:
+            continue
+        # Who writes down what was found may call it anything.
+        if covered < SPOKEN_FOR and not composes and not _does(tool, left, index, place):
             continue
         if best is None:
             best = _Choice(tool, filled, covered)
@@ -140,13 +147,18 @@ def _choose(
     return best
 
 
-def _is_fit(clause: str, covered: float, index: Bm25, place: int) -> bool:
-    """Whether a tool speaks of what a clause asks for, and does not only share loose words with it."""
-    # The longer a clause, the smaller the share that one description can mention.
-    if covered < MENTIONED and covered * index.shared(stems(clause), place) < MENTIONED_BY_MANY:
-        return False
-    head = stems(asked_for(clause))[-1:]
-    return covered >= SPOKEN_FOR or not head or index.shared(head, place) > 0
+def _does(tool: Mapping[str, Any], clause: str, index: Bm25, place: int) -> bool:
+    """Whether a tool speaks of the thing that a clause asks for, and if it may change something, of the deed too."""
+    verb, head = (stems(word) for word in asked_for(clause))
+    speaks_of_thing = not head or index.shared(head, place) > 0
+    is_meant = bool(tool.get("read_only")) or _named(tool, clause) == 1
+    return speaks_of_thing and (is_meant or index.shared(verb, place) > 0)
+
+
+def _named(tool: Mapping[str, Any], clause: str) -> float:
+    """The share of a tool's own name that a clause says."""
+    own = set(stems(str(tool["name"]).partition("__")[2]))
+    return len(own & set(stems(clause))) / len(own) if own else 0.0
 
 
 def _ranked(clause: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -154,13 +166,7 @@ def _ranked(clause: str, index: Bm25, tools: Sequence[Mapping[str, Any]]) -> lis
 
     Of tools that speak of the same things, the one whose own name the clause says in full is meant.
     """
-    said = set(stems(clause))
-
-    def named(place: int) -> float:
-        own = set(stems(str(tools[place]["name"]).partition("__")[2]))
-        return len(own & said) / len(own) if own else 0.0
-
-    found = [(score * (1 + named(place)), place) for place, score in index.ranked(_spoken(clause))]
+    found = [(score * (1 + _named(tools[place], clause)), place) for place, score in index.ranked(_spoken(clause))]
     return [place for _, place in sorted(found, key=lambda pair: (-pair[0], pair[1]))]
 
 

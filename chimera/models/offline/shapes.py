@@ -32,6 +32,11 @@ def is_label(name: str, form: Mapping[str, Any]) -> bool:
     return int(form.get("maxLength", 10**6)) <= 256 or bool(form.get("pattern")) or stems(name) == ["name"]
 
 
+def is_written(name: str, form: Mapping[str, Any]) -> bool:
+    """Whether an argument takes a text for people to read: a city, a query or a line of SQL is none."""
+    return not is_label(name, form) and not set(stems(name)) & FORMAL and bool(about(name, form) & WRITTEN)
+
+
 def has_shape(word: str, name: str, form: Mapping[str, Any]) -> bool:
     """Whether a word is written like the property's pattern, format or examples: same first punctuation, as a/b."""
     found = words.marks(word)

@@ -101,10 +101,11 @@ def subject(clause: str) -> list[str]:
     return [text] if stems(text) else []
 
 
-def asked_for(clause: str) -> str:
-    """The head of what a clause asks for: "numbers" in "Tell me next week's lottery numbers"; empty if it says nothing.
+def asked_for(clause: str) -> tuple[str, str]:
+    """The verb of an order, empty for a question, and the head of what is asked for, empty if it is not said.
 
-    A question opens with it; an order opens with its verb. What stands before the head only says which one is meant.
+    In "Tell me next week's lottery numbers" these are "Tell" and "numbers": what stands before the head only says which
+    numbers are meant.
     """
     tokens = [token for token in _TOKEN.findall(_ASKING.sub("", clause)) if not token.isdigit()]
     phrases: list[list[str]] = [[]]
@@ -114,9 +115,9 @@ def asked_for(clause: str) -> str:
         elif phrases[-1]:
             phrases.append([])
     first, second = [*phrases, []][:2]
-    is_question = bool(tokens) and not stems(tokens[0])
-    phrase = first if is_question else first[1:] or second or first
-    return phrase[-1] if phrase else ""
+    if not tokens or not stems(tokens[0]):  # a question opens with a word that means nothing by itself
+        return "", (first or [""])[-1]
+    return first[0], (first[1:] or second or first)[-1]
 
 
 def follows(clause: str, word: str, *, start: bool) -> bool:
