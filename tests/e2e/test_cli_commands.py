@@ -284,6 +284,7 @@ def test_a_dry_run_shows_the_plan_and_does_nothing(posts: Path) -> None:
     dry = chimera("run", GOAL, "--feed", str(posts), "--dry-run", "--json")
     assert (dry.code, dry.document["artifacts"]) == (0, [])
     assert len(dry.document["plans"]["team-1"]["tasks"]) == 2
+    assert dry.document["estimate"] == {"model": "offline", "tokens": None, "cost": {"units": 0, "asset": "USD"}}
     assert "tool " not in dry.err
     shown = chimera("run", GOAL, "--feed", str(posts), "--dry-run", "--quiet")
     assert "files__write_artifact" in shown.out

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chimera.cli.door import EXIT_CODES
-from chimera.cli.view.estimate import cost, plans
+from chimera.cli.view.estimate import cost, expected, plans, show_plans
 from chimera.cli.view.outcome import badge, document, exit_code, present
-from chimera.core.contracts import Artifact, Evidence, MissionResult, MissionStatus, Usage
+from chimera.core.contracts import Artifact, Evidence, MissionResult, MissionStatus, Plan, Task, Usage
 from chimera.core.errors import catalogue
 from chimera.core.money import Money
 from chimera.core.settings import Settings
@@ -117,3 +117,31 @@ def test_an_estimate_takes_the_newest_plans_and_the_dearer_price() -> None:
     assert cost(2_000_000, "openai:x", settings) == Money(units=8_000_002)
     assert cost(1, "openai:x", settings) == Money(units=5)  # rounded up
     assert cost(1, "unknown", settings) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "estimate", "words"),
+    [
+        ("offline", 0, (None, {"units": 0, "asset": "USD"}), "nothing, as the offline rules cost nothing"),
+        ("openai:x", 0, (None, None), "none, as the planner gave no tokens"),
+        ("openai:x", 2_000, (2_000, {"units": 8_000, "asset": "USD"}), "about 2,000 tokens, at most about 0.008 USD"),
+        ("openai:y", 2_000, (2_000, None), "about 2,000 tokens, no price of openai:y in the settings"),
+    ],
+)
+def test_an_estimate_says_what_is_known(
+    model: str,
+    tokens: int,
+    estimate: tuple[int | None, dict[str, Any] | None],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Proves FR-20: no tokens are no estimate, and never shown as nought."""
+    task = Task(id="t1", title="x", instruction="x", cost_tokens=tokens)
+    prices = {"openai:x": (1_000_000, 4_000_000)}
+    made = expected({"a": Plan(tasks=[task])}, Settings.model_validate({"model": model, "prices": prices}))
+    assert (made["tokens"], made["cost"]) == estimate
+    show_plans({"a": Plan(tasks=[task])}, made)
+    shown = capsys.readouterr().out
+    assert f"Estimate: {words}\n" in shown
+    assert "~0" not in shown
+    assert "0 tokens" not in shown.replace("2,000 tokens", "")

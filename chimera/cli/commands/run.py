@@ -160,12 +160,13 @@ def check_models(settings: "Settings") -> None:
 
 async def show_estimate(swarm: "ChimeraSwarm", mission_id: str, showing: Showing) -> dict[str, Any]:
     """Show the plan of a dry run with its estimated cost; return it as it goes into the document."""
-    from chimera.cli.view.estimate import estimate, plans
+    from chimera.cli.view.estimate import expected, plans, show_plans
 
-    tasks = (await swarm.describe(mission_id))["tasks"]
+    found = plans((await swarm.describe(mission_id))["tasks"])
+    estimate = expected(found, swarm.app.settings)
     if not showing.json:
-        estimate(tasks, swarm.app.settings)
-    return {"plans": {team: plan.plain() for team, plan in plans(tasks).items()}}
+        show_plans(found, estimate)
+    return {"plans": {team: plan.plain() for team, plan in found.items()}, "estimate": estimate}
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from chimera.cli.view.text import line
 from chimera.core.contracts import Plan
 from chimera.core.money import Money
 from chimera.core.settings import Settings
+from chimera.models.choose import OFFLINE
 
 UNITS_PER_PRICE = 1_000_000
 
@@ -33,16 +34,31 @@ def cost(tokens: int, model: str, settings: Settings) -> Money | None:
     return Money(units=-(-tokens * max(price) // UNITS_PER_PRICE)) if price else None
 
 
-def estimate(tasks: list[dict[str, Any]], settings: Settings) -> None:
-    """Put the plans and their estimated cost on stdout."""
+def expected(found: dict[str, Plan], settings: Settings) -> dict[str, Any]:
+    """What the plans may take: tokens, and at most what cost; None for what nobody can say.
+
+    The offline rules cost nothing, and their plans say nothing of tokens. A planner that gives no tokens has made no
+    estimate.
+    """
     model = settings.model_for("worker")
-    found = plans(tasks)
+    tokens = sum(task.cost_tokens for plan in found.values() for task in plan.tasks) or None
+    if model == OFFLINE:
+        return {"model": model, "tokens": tokens, "cost": Money(units=0).model_dump()}
+    most = cost(tokens, model, settings) if tokens else None
+    return {"model": model, "tokens": tokens, "cost": most.model_dump() if most else None}
+
+
+def show_plans(found: dict[str, Plan], estimate: dict[str, Any]) -> None:
+    """Put the plans and their estimated cost on stdout."""
     for team, plan in found.items():
         show(Text.assemble(("team ", "dim"), (line(team, 60), "bold")), plan_table(plan), "")
-    tokens = sum(task.cost_tokens for plan in found.values() for task in plan.tasks)
-    most = cost(tokens, model, settings)
-    if model == "offline":
-        price = "free: the offline rules cost nothing"
-    else:
-        price = f"at most about {most}" if most else f"no price of {line(model, 60)} in the settings (prices)"
-    show(Text(f"Estimate: about {tokens:,} tokens, {price}"), "")
+    show(Text(f"Estimate: {_in_words(**estimate)}"), "")
+
+
+def _in_words(model: str, tokens: int | None, cost: dict[str, Any] | None) -> str:
+    if model == OFFLINE:
+        return "nothing, as the offline rules cost nothing"
+    if tokens is None:
+        return "none, as the planner gave no tokens"
+    most = f"at most about {Money.model_validate(cost)}" if cost else f"no price of {line(model, 60)} in the settings"
+    return f"about {tokens:,} tokens, {most}"

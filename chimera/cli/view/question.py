@@ -48,7 +48,7 @@ def plan_table(plan: Plan) -> Table:
             Text(line(task.title, 120)),
             Text(", ".join(line(tool, 80) for tool in task.tools) or "none"),
             Text(", ".join(task.depends_on)),
-            Text(f"~{task.cost_tokens:,}"),
+            Text(f"~{task.cost_tokens:,}" if task.cost_tokens else "-"),  # nought is no estimate
             Text(f"{task.confidence:.2f}"),
         )
     for missing in plan.unmet:
