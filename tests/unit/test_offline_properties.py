@@ -15,6 +15,7 @@ from chimera.core.fit import misfit
 from chimera.core.forms import properties
 from chimera.models.offline.filling import COMPOSE, fill
 from chimera.models.offline.planning import plan
+from chimera.models.offline.working import work
 
 VOCABULARY = (
     "show list find read write send search fetch delete file folder path url name title query text content number day "
@@ -149,6 +150,56 @@ def test_a_plan_names_and_invents_nothing(goal: str, tools: list[dict[str, Any]]
             if named_here:
                 assert "/" not in value, "the name of a document that is made here is no path"
     assert checked.unmet or checked.tasks, "a goal that no tool covers is said to be one"
+
+
+@settings(max_examples=80, deadline=None)
+@given(PHRASE, toolboxes(), INPUTS, st.integers(0, 40))
+def test_a_worker_calls_what_is_planned_and_offered(
+    goal: str, tools: list[dict[str, Any]], inputs: dict[str, str], length: int
+) -> None:
+    """Each call is to the offered tool, fits its schema, and names no place that nobody named."""
+    by_name = {found["name"]: found["input_schema"] for found in tools}
+    earlier = [{"title": "before", "answer": "- a thing that rises [a]\n" * (length + 1), "evidence": []}]
+    for task in plan({"goal": goal, "tools": tools, "inputs": inputs})["tasks"]:
+        name = task["tools"][0]
+        request: dict[str, Any] = {"goal": goal, "task": task, "inputs": inputs, "earlier": earlier}
+        calls = work(request, [], [{"name": name, "parameters": by_name[name]}]).tool_calls
+        assert [call["name"] for call in calls] == [name]
+        assert misfit(by_name[name], calls[0]["args"]) is None
+        known = {part for key in calls[0]["args"] for part in values(properties(by_name[name])[key].get("enum") or [])}
+        for value in values(calls[0]["args"]):
+            if isinstance(value, str) and value.startswith(("/", "http", "~", ".")) and value not in known:
+                assert any(value in said for said in (goal, *inputs.values()))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(257, 2_000), st.integers(0, 60))
+def test_a_composed_text_is_no_longer_than_its_argument_allows(most: int, lines: int) -> None:
+    """It is cut between lines, so that no claim loses its citation."""
+    schema = {"type": "object", "properties": {"content": {"type": "string", "maxLength": most}}}
+    claim = "- a thing that rises [a]"
+    task = {"instruction": "write", "title": "write", "arguments": {"s__w": {"content": COMPOSE}}}
+    earlier = [{"title": "before", "answer": "\n".join([claim] * (lines + 1)), "evidence": []}]
+    call = work({"goal": "write", "task": task, "earlier": earlier}, [], [{"name": "s__w", "parameters": schema}])
+    content = call.tool_calls[0]["args"]["content"]
+    assert misfit(schema, {"content": content}) is None
+    assert {line for line in content.splitlines() if line.startswith("-")} <= {claim}
+    assert len(content) > most - 200 or "## Sources" in content
+
+
+@settings(max_examples=80, deadline=None)
+@given(PHRASE, schemas(), INPUTS)
+def test_a_worker_without_planned_arguments_invents_none(
+    clause: str, schema: dict[str, Any], inputs: dict[str, str]
+) -> None:
+    """What it cannot fill it leaves out; what it fills stands in the task, the inputs or the schema."""
+    request: dict[str, Any] = {"task": {"instruction": clause, "title": clause}, "inputs": inputs}
+    call = work(request, [], [{"name": "s__tool", "parameters": schema}]).tool_calls[0]
+    assert set(call["args"]) <= set(schema["properties"])
+    for name, value in call["args"].items():
+        form = properties(schema)[name]
+        assert misfit({**form, "$defs": schema["$defs"]}, value) is None
+        assert all(stands_in(part, clause, inputs, form) for part in values(value))
 
 
 @settings(max_examples=120, deadline=None)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from chimera.core.forms import properties
 from chimera.models.offline.filling import COMPOSE, fill
 
 NOTICE = "Made by offline rules: extracted from tool results, without a language model."
@@ -40,7 +41,16 @@ def _arguments(request: Mapping[str, Any], tool: Mapping[str, Any], composed: st
     if not planned:
         clause = str(request["task"]["instruction"])
         planned = fill(tool["parameters"], clause, request.get("inputs") or {}, may_compose=bool(composed)).arguments
-    return {name: composed if value == COMPOSE else value for name, value in planned.items()}
+    forms = properties(tool["parameters"])
+    return {name: _cut(composed, forms.get(name, {})) if value == COMPOSE else value for name, value in planned.items()}
+
+
+def _cut(text: str, form: Mapping[str, Any]) -> str:
+    """The text as far as the argument allows, by whole lines, so that no claim loses its citation."""
+    most = form.get("maxLength")
+    if not isinstance(most, int) or len(text) <= most:
+        return text
+    return text[:most].rpartition("\n")[0]
 
 
 def _read(content: str) -> dict[str, Any]:
