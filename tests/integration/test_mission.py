@@ -41,6 +41,7 @@ async def test_briefing_cites_rows_of_the_feed(settings: Settings, feed: Path) -
     assert trail[-1]["hash"] == result.trail
     assert [event["data"]["edge"] for event in trail if event["kind"] == "guard.decision"] == [
         "intake",
+        "model_input",
         *["tool_call", "tool_result"] * 2,
         "output",
     ]
