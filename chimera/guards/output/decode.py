@@ -1,0 +1,73 @@
+"""Texts inside texts: what Base64, hexadecimal, percent and entity encodings stand for."""
+
+import base64
+import binascii
+import html
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+LEVELS = 3
+"""Encodings inside encodings are followed this deep."""
+
+_TOKEN = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{16,}+={0,2}")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}){8,}+")
+_PLAIN_SHARE = 0.9
+
+
+def decoded_tokens(text: str) -> Iterator[tuple[int, int, str]]:
+    """Each run of 16 and more characters that is readable text in Base64 or hexadecimal: start, end, that text."""
+    for token in _TOKEN.finditer(text):
+        plain = decoded(token.group())
+        if plain:
+            yield token.start(), token.end(), plain
+
+
+def decoded(token: str) -> str:
+    """The readable text that a run of characters stands for, or nothing."""
+    if _HEX.fullmatch(token):
+        return _readable(bytes.fromhex(token))
+    body = token.rstrip("=").replace("-", "+").replace("_", "/")
+    if len(body) % 4 == 1:
+        return ""
+    try:
+        return _readable(base64.b64decode(body + "=" * (-len(body) % 4), validate=True))
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def unescaped(text: str) -> str:
+    """The text with HTML's character references resolved; as it is when one of them is absurd."""
+    try:
+        return html.unescape(text)
+    except ValueError:  # a reference of thousands of digits
+        return text
+
+
+def views(text: str) -> Iterator[str]:
+    """The text, and what its encodings stand for, ``LEVELS`` deep. The views of a text are not longer than it is."""
+    level = [text]
+    for _ in range(LEVELS + 1):
+        yield from level
+        level = [view for part in level for view in _inside(part)]
+        if not level:
+            return
+
+
+def _inside(text: str) -> Iterator[str]:
+    plain = unquote(text, errors="replace") if "%" in text else text
+    plain = unescaped(plain) if "&" in plain else plain
+    if plain != text:
+        yield plain
+    found = [plain for _, _, plain in decoded_tokens(text)]
+    if found:
+        yield "\n".join(found)
+
+
+def _readable(data: bytes) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+    plain = sum(char.isprintable() or char in "\r\n\t" for char in text)
+    return text if plain >= _PLAIN_SHARE * len(text) else ""
