@@ -14,6 +14,7 @@ CREATE TRIGGER audit_checkpoints_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_checkpoints
     FOR EACH STATEMENT EXECUTE FUNCTION audit_events_refuse_change();
 
+-- trail is the hash of the audit event that told of it; review_id the question that was put to a human, if one was.
 CREATE TABLE incidents (
     id          uuid PRIMARY KEY,
     tenant      text NOT NULL,
@@ -24,6 +25,7 @@ CREATE TABLE incidents (
     rule        text NOT NULL,
     threat      text NOT NULL,
     reasons     jsonb NOT NULL,
+    trail       text,
     review_id   uuid,
     state       text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'released')),
     opened_at   timestamptz NOT NULL,
