@@ -21,7 +21,7 @@ from chimera.core.errors import (
     MissionError,
     MissionExpired,
 )
-from chimera.core.ids import NewId
+from chimera.core.ids import NewId, canonical_id
 from chimera.core.settings import Settings
 from chimera.core.tasks import stop
 from chimera.nodes.ending import ANSWERED, end, why_stopped
@@ -105,11 +105,11 @@ class ChimeraSwarm:
         ``approve_plan`` asks about the plan first; ``dry_run`` stops after it. The result's status says how it ended.
 
         Raises:
-            InputError: the mission cannot be used. ConflictError: there is a mission with that id.
+            InputError: the mission or its id cannot be used. ConflictError: there is a mission with that id.
             StoreError, ModelError: it stopped and can be resumed.
         """
         asked = read_mission(mission.plain() if isinstance(mission, Mission) else {"goal": mission})
-        mission_id = mission_id or self.app.context.new_id()
+        mission_id = canonical_id(mission_id) if mission_id else self.app.context.new_id()
         if not await self.app.context.missions.create(mission_id, asked):
             raise ConflictError(f"mission {mission_id} exists", remedy="Resume it, or leave the id to us.")
         start = {"mission": asked.plain(), "approve_plan": approve_plan, "dry_run": dry_run}
@@ -117,7 +117,8 @@ class ChimeraSwarm:
 
     async def stream(self, mission: Mission | str, **options: Any) -> AsyncGenerator[Event]:
         """Run a mission and yield its events; the last one has the kind ``result`` and the result as its data."""
-        mission_id = options.pop("mission_id", None) or self.app.context.new_id()
+        given = options.pop("mission_id", None)
+        mission_id = canonical_id(given) if given else self.app.context.new_id()
         async with self.app.context.events.listen(mission_id) as queue:
             running = asyncio.create_task(self.run(mission, mission_id=mission_id, **options))
             waiting: asyncio.Task[Event] | None = None
@@ -162,8 +163,13 @@ class ChimeraSwarm:
             return await self._watch(mission_id, start, reviewer)
 
     async def cancel(self, mission_id: str) -> bool:
-        """Stop a mission, wherever it runs; False when it has ended already."""
+        """Stop a mission, wherever it runs; False when it has ended already.
+
+        Raises:
+            MissionNotFound: there is none.
+        """
         missions = self.app.context.missions
+        mission_id = str((await missions.get(mission_id))["id"])
         if not await missions.request_cancel(mission_id):
             return False
         try:
@@ -188,7 +194,12 @@ class ChimeraSwarm:
         return item
 
     async def amend(self, mission_id: str, mission: Mission) -> None:
-        """Change what a running mission asks. Results made from the old context are void and planned anew."""
+        """Change what a running mission asks. Results made from the old context are void and planned anew.
+
+        Raises:
+            MissionNotFound: there is none. InputError: it has ended, or belongs to another tenant.
+        """
+        mission_id = str((await self.app.context.missions.get(mission_id))["id"])
         await self.app.context.missions.amend(mission_id, mission)
         await self.app.context.record(
             mission_id, mission, "mission.amended", "user", context_version=mission.context_version

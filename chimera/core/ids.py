@@ -5,6 +5,8 @@ import random
 import uuid
 from collections.abc import Callable
 
+from chimera.core.errors import InputError
+
 NewId = Callable[[], str]
 
 
@@ -17,6 +19,18 @@ def seeded_ids(seed: int) -> NewId:
     """A repeatable source of version 4 UUID strings, for tests and simulations."""
     source = random.Random(seed)  # noqa: S311 - repeatability is the point, not secrecy
     return lambda: str(uuid.UUID(int=source.getrandbits(128), version=4))
+
+
+def canonical_id(text: str) -> str:
+    """An id as it is stored and compared, however its UUID is written.
+
+    Raises:
+        InputError: it is no UUID.
+    """
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise InputError(f"{text[:60]!r} is no UUID", remedy="Leave the id to Chimera, or give a UUID.") from None
 
 
 def derived_id(*parts: object) -> str:

@@ -10,7 +10,14 @@ import pytest
 
 from chimera import ChimeraSwarm, Mission, MissionResult, sync
 from chimera.core.contracts import Event
-from chimera.core.errors import ConflictError, GoalInvalid, MissionBusy, MissionNotFound, StoreUnavailable
+from chimera.core.errors import (
+    ConflictError,
+    GoalInvalid,
+    InputError,
+    MissionBusy,
+    MissionNotFound,
+    StoreUnavailable,
+)
 from chimera.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -98,9 +105,34 @@ async def test_an_id_is_the_same_however_it_is_written(stage: "Stage") -> None:
         result = await swarm.resume(waiting.mission_id.upper())
         assert (result.status, result.mission_id) == ("done", waiting.mission_id)
         for unknown in ("nonsense", swarm.app.context.new_id()):
+            for call in (swarm.resume, swarm.cancel):
+                with pytest.raises(MissionNotFound):
+                    await call(unknown)
             with pytest.raises(MissionNotFound):
-                await swarm.resume(unknown)
+                await swarm.amend(unknown, Mission(goal="go"))
     assert len(play.requests("planner")) == 1
+
+
+async def test_an_id_of_ones_own_is_the_same_however_it_is_written(stage: "Stage") -> None:
+    """Run and streamed in capitals or without hyphens: what is stored, told and cancelled has one id. Proves FR-59."""
+    play = stage.play({"go": [stage.plan(stage.task(1))], "new": [stage.plan(stage.task(1))]})
+    async with stage.swarm(play) as swarm:
+        name, other = swarm.app.context.new_id(), swarm.app.context.new_id()
+        result = await swarm.run("go", mission_id=name.upper())
+        assert (result.status, result.mission_id) == ("done", name)
+        assert (await swarm.resume(name)) == result
+        with pytest.raises(ConflictError):
+            await swarm.run("go", mission_id=name.replace("-", ""))
+        events = [event async for event in swarm.stream("go", mission_id=other.upper(), approve_plan=True)]
+        assert {event.mission_id for event in events} == {other}
+        assert {"mission.started", "plan", "result"} <= {event.kind for event in events}
+        await swarm.amend(other.upper(), Mission(goal="new"))
+        assert await swarm.cancel(other.upper())
+        trail = await swarm.app.context.audit.of_mission(other)
+        assert [event["kind"] for event in trail][-2:] == ["mission.amended", "mission.finished"]
+        for unusable in ("mine", "0", "../x"):
+            with pytest.raises(InputError, match="is no UUID"):
+                await swarm.run("go", mission_id=unusable)
 
 
 async def test_two_swarms_in_one_process_do_not_see_each_other(stage: "Stage") -> None:
