@@ -1,0 +1,1 @@
+"""``chimera eval attacks``: how much of what an attacker wants gets through, if the agent always obeys him."""
