@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph.state import CompiledStateGraph
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from chimera.core.clock import Clock, SystemClock
-from chimera.core.errors import StoreUnavailable
 from chimera.core.ids import NewId, random_ids
 from chimera.core.plugins import SERVERS, plugins
 from chimera.core.settings import Settings, load_settings
@@ -22,11 +19,13 @@ from chimera.graphs.mission import build_mission
 from chimera.guards.edges import refuse_ports
 from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.gateway import SecurityGateway
+from chimera.guards.policy.registry import Parts
 from chimera.guards.policy.watch import PolicyWatch
 from chimera.models.calls import Models
 from chimera.nodes.context import Context
 from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
+from chimera.nodes.prompts import all_prompts
 from chimera.nodes.worker import Worker
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
@@ -37,6 +36,7 @@ from chimera.store.migrate import ensure_schema
 from chimera.store.missions import MissionStore
 from chimera.store.policies import PolicyStore
 from chimera.store.postgres import Pool, open_pool
+from chimera.store.redis import open_redis
 from chimera.store.usage import UsageLog
 from chimera.tools.artifacts import ArtifactStore
 from chimera.tools.mesh.mesh import ToolMesh
@@ -96,12 +96,13 @@ async def open_app(
         mesh = await stack.enter_async_context(ToolMesh(servers, settings))
         agent = build_agent(checkpointer=saver)
         audit, usage = AuditLog(pool, clock), UsageLog(pool)
+        parts = Parts(settings, all_prompts())
         context = Context(
             settings=settings,
             clock=clock,
             new_id=new_id,
             models=Models(settings, usage, new_id, roles.models),
-            gateway=SecurityGateway(PolicyWatch(settings, PolicyStore(pool, audit, clock)), audit),
+            gateway=SecurityGateway(PolicyWatch(parts, PolicyStore(pool, audit, clock)), audit),
             tools=ToolListing(mesh),
             effects=Effects(mesh, EffectJournal(pool)),
             missions=MissionStore(pool, database_url),
@@ -141,21 +142,3 @@ async def _endpoints(settings: Settings, stack: AsyncExitStack) -> tuple[str, st
     embedded = await servers.acquire()
     stack.push_async_callback(servers.release)
     return database or embedded.database_url, redis or embedded.redis_url
-
-
-@asynccontextmanager
-async def open_redis(url: str) -> AsyncGenerator[Redis]:
-    """A client of Redis or Valkey that answered once.
-
-    Raises:
-        StoreUnavailable: nothing answers at ``url``.
-    """
-    try:
-        client = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
-        await client.ping()
-    except (RedisError, OSError, ValueError) as error:
-        raise StoreUnavailable(f"Redis cannot be reached: {type(error).__name__}") from error
-    try:
-        yield client
-    finally:
-        await client.aclose()

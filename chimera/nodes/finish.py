@@ -39,15 +39,18 @@ async def guard_output(state: MissionState, runtime: Runtime[Context]) -> Comman
     decision = await context.gateway.validate_request(
         "mission",
         GuardRequest(
-            edge=Edge.OUTPUT, payload={"answer": result.answer}, mission_id=state["mission_id"], mission=mission
+            edge=Edge.OUTPUT,
+            payload=_shown(result),
+            mission_id=state["mission_id"],
+            mission=mission,
+            notes={"sources": [part for item in result.evidence for part in (item.source, item.text)]},
         ),
     )
     if not decision:
-        result = result.model_copy(
-            update={"status": MissionStatus.REJECTED, "answer": "", "reasons": [*result.reasons, *decision.reasons]}
-        )
+        update = {"answer": "", "unmet": [], "evidence": [], "reasons": decision.reasons}
+        result = result.model_copy(update={"status": MissionStatus.REJECTED, **update})
     elif decision.payload is not None:
-        result = result.model_copy(update={"answer": decision.payload["answer"]})
+        result = MissionResult.model_validate({**result.plain(), **decision.payload})
     trail = await context.record(
         state["mission_id"],
         mission,
@@ -61,6 +64,12 @@ async def guard_output(state: MissionState, runtime: Runtime[Context]) -> Comman
     result = result.model_copy(update={"usage": usage, "trail": trail})
     current = await context.missions.finish(result, state.get("made_from"))
     return Command(update={"result": result.plain()}, goto=() if current else "regroup")
+
+
+def _shown(result: MissionResult) -> Plain:
+    """All of a result that somebody wrote."""
+    data = result.plain()
+    return {key: data[key] for key in ("answer", "reasons", "unmet", "evidence")}
 
 
 def _status(reports: list[Plain]) -> MissionStatus:

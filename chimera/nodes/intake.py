@@ -13,6 +13,9 @@ from chimera.core.state import MissionState
 from chimera.guards.request import Edge, GuardRequest
 from chimera.nodes.context import Context
 
+_ASKED = ("goal", "inputs", "constraints", "persona")
+"""What of a mission is in its user's own words."""
+
 
 def read_mission(data: Any) -> Mission:
     """A mission from plain data.
@@ -35,10 +38,16 @@ async def intake(state: MissionState, runtime: Runtime[Context]) -> Command[Lite
     mission_id = str(get_config().get("configurable", {})["thread_id"])
     await context.missions.create(mission_id, mission)
     decision = await context.gateway.validate_request(
-        "user", GuardRequest(edge=Edge.INTAKE, payload={"goal": mission.goal}, mission_id=mission_id, mission=mission)
+        "user",
+        GuardRequest(
+            edge=Edge.INTAKE,
+            payload={key: asked for key, asked in mission.plain().items() if key in _ASKED},
+            mission_id=mission_id,
+            mission=mission,
+        ),
     )
     if decision.payload is not None:
-        mission = mission.model_copy(update={"goal": decision.payload["goal"]})
+        mission = read_mission({**mission.plain(), **decision.payload})
         await context.missions.amend(mission_id, mission)
     update: dict[str, Any] = {"mission_id": mission_id, "mission": mission.plain()}
     if not decision:

@@ -27,7 +27,7 @@ from chimera.evals.workspace import settings_in, workspace
 from chimera.guards.gateway import Chain, Chains
 from chimera.guards.policy import watch
 from chimera.guards.policy.document import Policy
-from chimera.guards.policy.registry import build_chains
+from chimera.guards.policy.registry import Parts, build_chains
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -63,7 +63,7 @@ async def test_a_sound_product_passes_and_its_trajectory_is_on_record(settings: 
 async def test_without_its_guard_the_canary_gets_out_and_the_case_fails(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def weak(policy: Policy, of: Settings) -> Chains:
+    def weak(policy: Policy, of: Parts) -> Chains:
         chains = build_chains(policy, of)
         return {
             edge: Chain([guard for guard in chain.guards if guard.rule != "flow.named-source"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chimera import Mission
 from chimera.core.clock import SystemClock
 from chimera.guards.policy import watch as watching
 from chimera.guards.policy.document import read_policy, shipped_policy
@@ -91,3 +92,33 @@ async def test_when_nothing_may_go_to_a_model_the_task_fails_and_says_so(
         result = await swarm.run("go")
     assert result.status in ("failed", "rejected")
     assert play.requests("worker") == []
+
+
+async def test_a_secret_of_ours_goes_to_no_model_and_into_no_answer(stage: "Stage") -> None:
+    """Proves FR-36 and LAW-6: the user put the key into the inputs; the mission ends and nobody was shown it."""
+    key = "canary-7f3a91c2e5b84d60"
+    play = stage.play({"go": [stage.plan(stage.task(1))]})
+    async with stage.swarm(play, model_api_key=key) as swarm:
+        result = await swarm.run(Mission(goal="go", inputs={"note": f"use {key}"}))
+        trail = await swarm.app.context.audit.of_mission(result.mission_id)
+    assert result.status == "rejected"
+    assert play.asked == []
+    (decision,) = [event["data"] for event in trail if event["kind"] == "guard.decision" and event["data"]["rules"]]
+    assert (decision["edge"], decision["action"], decision["threat"]) == ("intake", "reject", "critical")
+    assert key not in str(result) + str(trail)
+
+
+async def test_an_answer_with_a_secret_of_ours_is_rejected_and_one_with_a_strangers_is_cleaned(stage: "Stage") -> None:
+    """Proves FR-36."""
+    key, other = "canary-7f3a91c2e5b84d60", "AKIA" + "QYLPMN5HFIQR7XYZ"
+    said = {"task 1": f"the key is {key}"}
+    play = stage.play({"go": [stage.plan(stage.task(1))]}, lambda turn: said[turn.task])
+    async with stage.swarm(play, model_api_key=key) as swarm:
+        result = await swarm.run("go")
+        assert (result.status, result.answer) == ("rejected", "")
+        assert key not in str(result)
+        said["task 1"] = f"the key is {other}"
+        result = await swarm.run("go")
+    assert result.status == "done"
+    assert other not in result.answer
+    assert "removed" in result.answer

@@ -15,6 +15,7 @@ from chimera.core.settings import Settings
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.policy import watch as watching
 from chimera.guards.policy.document import shipped_policy
+from chimera.guards.policy.registry import Parts
 from chimera.guards.policy.watch import PolicyWatch
 from chimera.guards.request import Edge, GuardRequest
 from chimera.store.audit import AuditLog
@@ -22,7 +23,8 @@ from chimera.store.policies import PolicyStore
 from chimera.store.postgres import Pool, fetch
 
 SHIPPED = shipped_policy().text
-BEFORE, AFTER = ["limit.output", "text.hidden"], ["limit.output", "payment.not-configured"]
+BEFORE = shipped_policy().edges[Edge.OUTPUT].guards
+AFTER = ["payment.not-configured" if name == "text.hidden" else name for name in BEFORE]
 START, OUTPUT = SHIPPED.split("[edges.output]")
 STRICTER = START + "[edges.output]" + OUTPUT.replace("text.hidden", "payment.not-configured")
 FREE = SHIPPED.replace('approval = "human"', 'approval = "none"')
@@ -44,7 +46,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def watch(store: PolicyStore, file: Path | None) -> PolicyWatch:
-    return PolicyWatch(Settings.model_validate({"policy": file}), store)
+    return PolicyWatch(Parts(Settings.model_validate({"policy": file})), store)
 
 
 async def at_output(watched: PolicyWatch) -> list[str]:

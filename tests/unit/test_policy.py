@@ -11,10 +11,10 @@ from chimera.core.errors import PolicyInvalid
 from chimera.core.settings import Settings
 from chimera.guards.policy import registry
 from chimera.guards.policy.document import REQUIRED, read_policy, shipped_policy
-from chimera.guards.policy.registry import build_chains, makers
+from chimera.guards.policy.registry import Parts, build_chains, makers
 from chimera.guards.request import Edge
 
-SETTINGS = Settings.model_validate({})
+PARTS = Parts(Settings.model_validate({}))
 TEXT = shipped_policy().text
 
 
@@ -24,7 +24,7 @@ def changed(old: str, new: str) -> str:
 
 
 def test_the_shipped_policy_has_every_edge_and_every_guard_that_a_policy_needs() -> None:
-    chains = build_chains(shipped_policy(), SETTINGS)
+    chains = build_chains(shipped_policy(), PARTS)
     assert set(REQUIRED) <= set(chains)
     for edge, needed in REQUIRED.items():
         assert needed <= {guard.rule for guard in chains[edge].guards}
@@ -32,7 +32,7 @@ def test_the_shipped_policy_has_every_edge_and_every_guard_that_a_policy_needs()
 
 def test_every_guard_is_named_as_its_rule() -> None:
     """Else a decision on the record would name a rule that nobody finds in the policy."""
-    for name, maker in makers(SETTINGS).items():
+    for name, maker in makers(PARTS).items():
         assert maker().rule == name
 
 
@@ -48,7 +48,7 @@ def test_every_guard_is_named_as_its_rule() -> None:
         ("deadline_s = 5.0", "deadline_s = 86400", "deadline_s"),
         ('    "permission.tool",\n', "", "leaves out permission.tool"),
         ('    "flow.named-source",\n', "", "leaves out flow.named-source"),
-        ('guards = ["text.hidden", "intake.goal"]', 'guards = ["text.hidden"]', "leaves out intake.goal"),
+        ('"text.hidden", "intake.goal"', '"text.hidden"', "leaves out intake.goal"),
         ('"text.hidden", "intake.goal"', '"intake.goal", "intake.goal"', "twice"),
         ('guards = ["payment.not-configured"]', "guards = []", "edges.payment.guards"),
     ],
@@ -74,7 +74,7 @@ def test_a_policy_without_an_edge_is_refused() -> None:
 )
 def test_a_guard_that_there_is_not_or_that_takes_no_such_option_is_refused(old: str, new: str, says: str) -> None:
     with pytest.raises(PolicyInvalid, match=says):
-        build_chains(read_policy(changed(old, new)), SETTINGS)
+        build_chains(read_policy(changed(old, new)), PARTS)
 
 
 def test_options_of_a_guard_that_stands_nowhere_are_refused() -> None:
@@ -85,7 +85,7 @@ def test_options_of_a_guard_that_stands_nowhere_are_refused() -> None:
 def test_options_reach_their_guard() -> None:
     policy = read_policy(TEXT + '\n[guards."limit.arguments"]\nmax_bytes = 5\n')
     (guard,) = (
-        found for found in build_chains(policy, SETTINGS)[Edge.TOOL_CALL].guards if found.rule == "limit.arguments"
+        found for found in build_chains(policy, PARTS)[Edge.TOOL_CALL].guards if found.rule == "limit.arguments"
     )
     assert vars(guard)["_max_bytes"] == 5
 
@@ -114,7 +114,7 @@ def test_a_guard_of_a_plug_in_stands_where_the_policy_names_it(monkeypatch: pyte
 
     monkeypatch.setattr(registry, "plugins", installed)
     text = changed('"effect.destructive"', '"plugin:monday"') + '\n[guards."plugin:monday"]\nhour = 10\n'
-    guard = build_chains(read_policy(text), SETTINGS)[Edge.TOOL_CALL].guards[-1]
+    guard = build_chains(read_policy(text), PARTS)[Edge.TOOL_CALL].guards[-1]
     assert isinstance(guard, OnlyOnMonday)
     assert guard.hour == 10
 

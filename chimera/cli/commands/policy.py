@@ -14,6 +14,7 @@ from chimera.cli.view.output import emit, show, tell
 
 if TYPE_CHECKING:
     from chimera.guards.policy.document import Policy
+    from chimera.guards.policy.registry import Parts
     from chimera.guards.policy.watch import PolicyWatch
     from chimera.store.policies import PolicyStore
 
@@ -51,10 +52,10 @@ def check_command(
     """Try a policy file without putting it in force."""
     from chimera.core.settings import load_settings
     from chimera.guards.policy.document import read_policy
-    from chimera.guards.policy.registry import build_chains
+    from chimera.guards.policy.registry import Parts, build_chains
 
     policy = read_policy(file.read_bytes().decode("utf-8", "replace"))
-    build_chains(policy, load_settings())
+    build_chains(policy, Parts(load_settings()))
     if json:
         emit(_plain(policy))
     else:
@@ -121,7 +122,7 @@ async def _opened() -> "AsyncGenerator[tuple[PolicyWatch, PolicyStore]]":
 
     async with open_records() as records:
         store = PolicyStore(records.pool, records.audit, SystemClock())
-        yield PolicyWatch(records.settings, store), store
+        yield PolicyWatch(Parts(records.settings), store), store
 
 
 def _plain(policy: "Policy") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from chimera.core.errors import ConfigError, PolicyInvalid
@@ -9,6 +10,14 @@ from chimera.core.plugins import GUARDS, plugins
 from chimera.core.settings import Settings
 from chimera.guards.flow import NamedSource
 from chimera.guards.gateway import Chain, Chains
+from chimera.guards.output.canaries import CanaryText, secrets_of
+from chimera.guards.output.channels import HiddenChannels
+from chimera.guards.output.disclosure import Disclosure
+from chimera.guards.output.honesty import HonestIdentity
+from chimera.guards.output.pii import PersonalData
+from chimera.guards.output.promptleak import PromptLeak
+from chimera.guards.output.secrets import SecretText
+from chimera.guards.output.unsafe import UnsafeContent
 from chimera.guards.policy.document import Policy, shipped_policy
 from chimera.guards.request import Guard
 from chimera.guards.rules import (
@@ -26,8 +35,23 @@ from chimera.guards.sanitize import GoalText, HiddenText
 Maker = Callable[..., Guard]
 
 
-def makers(settings: Settings) -> dict[str, Maker]:
+@dataclass(frozen=True)
+class Parts:
+    """What guards are made of: the settings, and the ``prompts`` that must not leave."""
+
+    settings: Settings
+    prompts: tuple[str, ...] = ()
+
+
+def makers(parts: Parts) -> dict[str, Maker]:
     """Every guard by its name; a maker takes the options that a policy may give as keyword arguments."""
+    settings = parts.settings
+
+    def canary() -> Guard:
+        return CanaryText(secrets_of(settings))
+
+    def prompt_leak() -> Guard:
+        return PromptLeak(parts.prompts)
 
     def argument_size(max_bytes: int = settings.tool_argument_max_bytes) -> Guard:
         return ArgumentSize(max_bytes)
@@ -47,18 +71,26 @@ def makers(settings: Settings) -> dict[str, Maker]:
         (ResultSchema.rule, ResultSchema),
         (NoPayments.rule, NoPayments),
         (OutputSize.rule, OutputSize),
+        (CanaryText.rule, canary),
+        (SecretText.rule, SecretText),
+        (PersonalData.rule, PersonalData),
+        (HiddenChannels.rule, HiddenChannels),
+        (PromptLeak.rule, prompt_leak),
+        (UnsafeContent.rule, UnsafeContent),
+        (HonestIdentity.rule, HonestIdentity),
+        (Disclosure.rule, Disclosure),
     ]
     added = {f"plugin:{found.name}": found.load for found in plugins(GUARDS)}
     return {**dict(own), **{name: _of_plugin(load, settings) for name, load in added.items()}}
 
 
-def build_chains(policy: Policy, settings: Settings) -> Chains:
+def build_chains(policy: Policy, parts: Parts) -> Chains:
     """The guards of each edge, as a policy names them. Each guard is made once, whatever number of edges it stands at.
 
     Raises:
         PolicyInvalid: it names a guard that there is not, or gives one an option that it does not take.
     """
-    known = makers(settings)
+    known = makers(parts)
     made: dict[str, Guard] = {}
     for edge, part in policy.edges.items():
         for name in part.guards:
@@ -71,7 +103,7 @@ def build_chains(policy: Policy, settings: Settings) -> Chains:
 
 def first_chains(settings: Settings) -> Chains:
     """The guards of each edge as Chimera ships them."""
-    return build_chains(shipped_policy(), settings)
+    return build_chains(shipped_policy(), Parts(settings))
 
 
 def _make(name: str, maker: Maker, options: Mapping[str, Any]) -> Guard:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from chimera.core.errors import PolicyInvalid
 from chimera.core.ids import digest
-from chimera.core.settings import Settings
 from chimera.guards.gateway import Chains
 from chimera.guards.policy.document import MAX_BYTES, Policy, read_policy, shipped_policy
-from chimera.guards.policy.registry import build_chains
+from chimera.guards.policy.registry import Parts, build_chains
 from chimera.store.policies import PolicyStore
 
 LOOK_AGAIN_S = 1.0
@@ -24,10 +23,10 @@ class PolicyWatch:
     cannot be read changes nothing and is on the record; what can be waits for a human, if the policy in force says so.
     """
 
-    def __init__(self, settings: Settings, store: PolicyStore) -> None:
-        self._settings = settings
+    def __init__(self, parts: Parts, store: PolicyStore) -> None:
+        self._parts = parts
         self._store = store
-        self._path: Path | None = settings.policy
+        self._path: Path | None = parts.settings.policy
         self._turn = asyncio.Lock()
         self._looked_at = float("-inf")
         self._bad = ""
@@ -63,7 +62,7 @@ class PolicyWatch:
             return
         try:
             found = read_policy(text)
-            chains = build_chains(found, self._settings)
+            chains = build_chains(found, self._parts)
         except PolicyInvalid as error:
             self._bad, self.problem = digest(text), str(error)
             _log.error("the policy %s is not taken, the one before it holds: %s", self._path, error)
@@ -87,11 +86,11 @@ class PolicyWatch:
         if last is not None:
             try:
                 policy = read_policy(last["body"])
-                self._chains = build_chains(policy, self._settings)
+                self._chains = build_chains(policy, self._parts)
             except PolicyInvalid as error:  # of an older version, or a guard of a plug-in that is gone
                 _log.error("the approved policy %s can no longer be used: %s", last["digest"], error)
                 policy = shipped_policy()
-        self.policy, self._chains = policy, build_chains(policy, self._settings)
+        self.policy, self._chains = policy, build_chains(policy, self._parts)
 
 
 def _text(path: Path) -> str:

@@ -8,3 +8,9 @@ from importlib import resources
 def prompt(role: str) -> str:
     """The system prompt of a role."""
     return (resources.files(__name__) / f"{role}.md").read_text("utf-8")
+
+
+def all_prompts() -> tuple[str, ...]:
+    """Every prompt of ours."""
+    names = sorted(entry.name for entry in resources.files(__name__).iterdir() if entry.name.endswith(".md"))
+    return tuple(prompt(name.removesuffix(".md")) for name in names)
