@@ -177,18 +177,18 @@ async def _postgres(url: str, settings: Settings) -> AsyncGenerator[Finding]:
 
 
 async def _redis(url: str, settings: Settings) -> AsyncGenerator[Finding]:
-    from redis.asyncio import Redis
     from redis.exceptions import RedisError
 
+    from chimera.store.redis import redis_client
+
     kind = "configured" if settings.redis_url else "embedded"
+    client = redis_client(url)
     try:
-        client = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
-        try:
-            about: dict[str, Any] = await client.info("server")
-        finally:
-            await client.aclose()
+        about: dict[str, Any] = await client.info("server")
     except (RedisError, OSError, ValueError) as error:
         raise StoreUnavailable(f"Redis cannot be reached: {type(error).__name__}") from error
+    finally:
+        await client.aclose()
     name = (
         f"Valkey {about['valkey_version']}" if "valkey_version" in about else f"Redis {about.get('redis_version', '?')}"
     )

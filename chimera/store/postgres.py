@@ -12,6 +12,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from chimera.core.errors import ConflictError, SchemaOutdated, StoreError, StoreFull, StoreUnavailable
+from chimera.store.values import reads_as_meant
 
 Connection = psycopg.AsyncConnection[DictRow]
 CONNECT_TIMEOUT_S = 10
@@ -142,13 +143,12 @@ async def _limit_transactions(connection: Connection) -> None:
 
 
 def _is_usable(url: str) -> bool:
-    """Whether libpq reads the URL as it was meant: an @ or / of a password would make a host of its rest."""
+    """Whether libpq reads the URL, and as it was meant."""
     try:
         conninfo_to_dict(url)
     except (psycopg.Error, UnicodeError):
         return False
-    authority, _, path = url.partition("://")[2].partition("/")
-    return "\x00" not in url and authority.count("@") <= 1 and "@" not in path.partition("?")[0]
+    return reads_as_meant(url)
 
 
 def _first_line(error: BaseException) -> str:

@@ -42,6 +42,12 @@ def is_uuid(text: str) -> bool:
     return True
 
 
+def reads_as_meant(url: str) -> bool:
+    """Whether the host of a URL is the one that was meant: an @ or / of a password makes one of its rest."""
+    authority, _, path = url.partition("://")[2].partition("/")
+    return "\x00" not in url and authority.count("@") <= 1 and "@" not in path.partition("?")[0]
+
+
 def _text(value: str) -> str:
     if not value.isascii():  # what can be coded has no halves left; halves that fit together become their character
         value = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

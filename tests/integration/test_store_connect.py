@@ -10,12 +10,14 @@ import logging
 import traceback
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 
+from chimera import ChimeraSwarm
 from chimera.app import open_app
 from chimera.core.errors import ChimeraError, ConflictError, SchemaOutdated, StoreError, StoreFull, StoreUnavailable
 from chimera.core.settings import Settings
@@ -23,6 +25,7 @@ from chimera.store.embedded import Endpoints
 from chimera.store.embedded.layout import Layout
 from chimera.store.embedded.processes import family
 from chimera.store.postgres import Pool, fetch, open_pool, store_errors
+from chimera.store.redis import open_redis
 
 SECRET = "Zq9secretQ9z"
 CLOSED = "127.0.0.1:1"
@@ -132,7 +135,11 @@ async def test_with_both_servers_named_none_is_started(settings: Settings) -> No
 
 @pytest.mark.parametrize("named", ["database_url", "redis_url"])
 async def test_a_named_server_is_used_also_when_the_other_is_not(
-    settings: Settings, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch, named: str
+    settings: Settings,
+    endpoints: Endpoints,
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The other one is the embedded one; a closed port in its place would show."""
     other = {"database_url": "redis_url", "redis_url": "database_url"}[named]
@@ -152,6 +159,74 @@ async def test_a_named_server_is_used_also_when_the_other_is_not(
     monkeypatch.setattr("chimera.app.EmbeddedServers", Servers)
     async with open_app(settings.model_copy(update={other: None})) as app:
         await fetch(app.pool, "SELECT 1")
+    assert "Redis cannot be reached" not in caplog.text
+
+
+# --- Redis -----------------------------------------------------------------------------------------------------------
+
+NO_REDIS = {
+    "port that is none": f"redis://:{SECRET}@127.0.0.1:{SECRET}/0",
+    "slash in the password": f"redis://:1/{SECRET}@127.0.0.1:1/0",
+    "at sign in the password": f"redis://:1@{SECRET}@127.0.0.1:1/0",
+    "bracket": f"redis://:{SECRET}@[::1/0",
+    "another kind": f"https://me:{SECRET}@127.0.0.1:1/0",
+    "only a password": SECRET,
+    "parameter that is none": f"redis://:{SECRET}@127.0.0.1:1/0?socket_timeout={SECRET}",
+}
+
+
+@pytest.mark.parametrize("url", NO_REDIS.values(), ids=NO_REDIS.keys())
+async def test_a_redis_url_that_is_none_is_refused_without_quoting_it(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves TR-11: also where somebody prints the causes of an error."""
+    with caplog.at_level(logging.DEBUG), pytest.raises(StoreUnavailable) as refused:
+        async with open_redis(url):
+            pass
+    assert "CHIMERA_REDIS_URL" in refused.value.hint
+    assert SECRET not in told(refused.value) + caplog.text
+
+
+async def test_what_is_no_redis_or_refuses_us_is_told(endpoints: Endpoints) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10_000)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as web:
+        for url in (
+            f"redis://me:{SECRET}@127.0.0.1:{web.sockets[0].getsockname()[1]}/0",
+            endpoints.redis_url.replace("://", f"://nobody:{SECRET}@"),
+        ):
+            async with asyncio.timeout(20):
+                with pytest.raises(StoreUnavailable) as refused:
+                    async with open_redis(url):
+                        pass
+            assert SECRET not in told(refused.value)
+
+
+async def test_a_socket_is_found_wherever_it_is(tmp_path: Path, endpoints: Endpoints) -> None:
+    """Also below the home folder of a user whose name is an address."""
+    folder = tmp_path / "ada@example.com"
+    folder.symlink_to(Path(urlsplit(endpoints.redis_url).path).parent)
+    async with open_redis(f"unix://{folder}/valkey.sock") as client:
+        assert await client.ping()
+
+
+async def test_without_redis_a_swarm_opens_and_a_mission_ends(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves TR-24: gone from the beginning; the warning says what is missed, and keeps the password."""
+    gone = Settings.model_validate({**dict(settings), "redis_url": f"redis://me:{SECRET}@{CLOSED}/0"})
+    async with ChimeraSwarm(gone) as swarm:
+        result = await swarm.run("Sing me a song")
+        with pytest.raises(StoreUnavailable):
+            await anext(swarm.app.context.events.watch(result.mission_id))
+    assert result.status in ("done", "partial", "failed")
+    assert "Redis cannot be reached" in caplog.text
+    assert SECRET not in caplog.text
 
 
 # --- what Postgres raises while it is used ---------------------------------------------------------------------------
