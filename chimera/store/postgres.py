@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from chimera.core.errors import ConflictError, SchemaOutdated, StoreError, StoreFull, StoreUnavailable
+from chimera.core.errors import SchemaOutdated, StoreError, StoreFull, StoreUnavailable
 from chimera.store.values import reads_as_meant
 
 Connection = psycopg.AsyncConnection[DictRow]
@@ -22,6 +22,9 @@ TRANSACTION_S = 20.0
 """The longest transaction: what a process that stalls in the middle of one holds, the others get back after it."""
 POOL_SIZE = 16
 _TRANSACTION_TIMEOUT_SINCE = 170_000
+_UNORDERED = (pg.SerializationFailure, pg.DeadlockDetected)
+_TRIES = 4
+_BACKOFF_S = 0.02
 
 
 @asynccontextmanager
@@ -43,8 +46,8 @@ async def store_errors(within_s: float | None = None) -> AsyncGenerator[None]:
         raise StoreFull(f"Postgres has no room left: {_first_line(error)}") from error
     except (pg.UndefinedTable, pg.UndefinedColumn, pg.UndefinedFunction) as error:
         raise SchemaOutdated(f"the database lacks something this version needs: {_first_line(error)}") from error
-    except (pg.SerializationFailure, pg.DeadlockDetected) as error:
-        raise ConflictError(f"Postgres could not order two changes: {_first_line(error)}") from error
+    except _UNORDERED as error:  # an error of the store like others: nothing was changed, and it can be done again
+        raise StoreError(f"Postgres could not order two changes: {_first_line(error)}") from error
     except (psycopg.OperationalError, pg.TransactionTimeout, PoolTimeout) as error:
         raise StoreUnavailable(f"Postgres cannot be reached: {_first_line(error)}") from error
     except psycopg.Error as error:
@@ -118,7 +121,21 @@ async def connect(url: str) -> Connection:
 
 
 async def fetch(pool: Pool, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[DictRow]:
-    """Run one statement and return its rows; without rows, an empty list."""
+    """Run one statement and return its rows; without rows, an empty list.
+
+    One that Postgres could not order among others is repeated: it is a transaction of its own, and left nothing behind.
+    """
+    for waits in range(1, _TRIES):
+        try:
+            return await _fetch(pool, query, values)
+        except StoreError as error:
+            if not isinstance(error.__cause__, _UNORDERED):
+                raise
+        await asyncio.sleep(_BACKOFF_S * waits)
+    return await _fetch(pool, query, values)
+
+
+async def _fetch(pool: Pool, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[DictRow]:
     async with pool.connection() as connection:
         cursor = await connection.execute(query.encode(), values)
         return await cursor.fetchall() if cursor.description else []

@@ -1,11 +1,15 @@
 """What becomes of work that fails: tried again with reasons, planned anew, put to a human, and partial in the end."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from chimera import Budget, Mission, Money
 from chimera.core.contracts import Verdict
+from chimera.core.errors import StoreError
 from chimera.nodes.context import Context
 from chimera.nodes.judge import Judge, JudgeRequest
 from chimera.nodes.planner import Planner, PlanRequest
@@ -307,3 +311,51 @@ async def test_an_effect_whose_outcome_is_unknown_is_never_repeated_by_the_flow(
     assert len(play.requests("planner")) == 1
     assert result.status == "done", result
     assert [effect["text"] for effect in stage.effects()] == ["once"]
+
+
+UNORDERED = """
+CREATE SEQUENCE unordered;
+CREATE FUNCTION unordered() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF nextval('unordered') <= {times} THEN
+    RAISE EXCEPTION 'could not serialize access' USING ERRCODE = 'serialization_failure';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER unordered BEFORE {event} ON tasks FOR EACH ROW EXECUTE FUNCTION unordered();
+"""
+
+
+@asynccontextmanager
+async def unordered(database_url: str, event: str, times: int) -> AsyncGenerator[None]:
+    """Have Postgres refuse the first changes of tasks, as it refuses what it cannot order among others."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute(UNORDERED.format(event=event, times=times).encode())
+        try:
+            yield
+        finally:
+            await connection.execute("DROP FUNCTION unordered CASCADE; DROP SEQUENCE unordered")
+
+
+async def test_a_change_that_postgres_cannot_order_is_repeated(stage: "Stage", shared_database_url: str) -> None:
+    """Proves LAW-7: nobody notices, and no task is worked twice."""
+    play = stage.play({"go": [stage.plan(stage.task(1), stage.task(2, 1))]})
+    async with stage.swarm(play) as swarm, unordered(shared_database_url, "UPDATE", 3):
+        result = await swarm.run("go")
+    assert (result.status, result.answer) == ("done", "task 2: done")
+    assert play.worked() == ["task 1", "task 2"]
+
+
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
+async def test_a_mission_whose_changes_postgres_never_orders_can_go_on(
+    stage: "Stage", shared_database_url: str, event: str
+) -> None:
+    """It is a failure of the store, and not the end of the mission. Proves LAW-7 and FR-27."""
+    play = stage.play({"go": [stage.plan(stage.task(1))]})
+    async with stage.swarm(play) as swarm:
+        mission_id = swarm.app.context.new_id()
+        async with unordered(shared_database_url, event, 1_000):
+            with pytest.raises(StoreError, match="could not order") as stopped:
+                await swarm.run("go", mission_id=mission_id)
+        assert (stopped.value.retryable, stopped.value.exit_code) == (True, 4)
+        assert (await swarm.app.context.missions.get(mission_id))["status"] == "running"
+        assert (await swarm.resume(mission_id)).status == "done"

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from chimera import ChimeraSwarm
 from chimera.app import open_app
-from chimera.core.errors import ChimeraError, ConflictError, SchemaOutdated, StoreError, StoreFull, StoreUnavailable
+from chimera.core.errors import ChimeraError, SchemaOutdated, StoreError, StoreFull, StoreUnavailable
 from chimera.core.settings import Settings
 from chimera.store.embedded import Endpoints
 from chimera.store.embedded.layout import Layout
@@ -239,8 +239,8 @@ async def test_without_redis_a_swarm_opens_and_a_mission_ends(
         (pg.OutOfMemory("out of memory"), StoreFull),
         (pg.UndefinedTable('relation "missions" does not exist'), SchemaOutdated),
         (pg.UndefinedColumn('column "x" does not exist'), SchemaOutdated),
-        (pg.DeadlockDetected("deadlock detected"), ConflictError),
-        (pg.SerializationFailure("could not serialize access"), ConflictError),
+        (pg.DeadlockDetected("deadlock detected"), StoreError),
+        (pg.SerializationFailure("could not serialize access"), StoreError),
         (pg.AdminShutdown("terminating connection"), StoreUnavailable),
         (pg.TooManyConnections("too many clients already"), StoreUnavailable),
         (pg.UniqueViolation(f"duplicate key\nDETAIL: Key (text)=({SECRET}) already exists."), StoreError),
