@@ -102,8 +102,7 @@ def examine(text: str, scan: Scanner) -> Outcome:
 def strictest(found: Iterable[Finding]) -> tuple[Action, Threat]:
     """The strictest action and the highest threat."""
     findings = list(found)
-    actions = {finding.action for finding in findings}
-    action = next((action for action in reversed(_ACTIONS) if action in actions), _ACTIONS[0])
+    action: Action = _ACTIONS[max((_ACTIONS.index(finding.action) for finding in findings), default=0)]
     return action, max((finding.threat for finding in findings), key=_THREATS.index, default=Threat.NONE)
 
 

@@ -14,7 +14,7 @@ _INLINE = re.compile(
     r"(?P<rest>[^()\n]{0,1000}+(?:\n[^()\n]{0,200}+)?+)(?P<end>\)?)"
 )
 _DEFINITION = re.compile(
-    r"^[ \t>*+-]{0,20}\[(?P<label>[^\[\]\n]{1,500}+)\]:[ \t]{0,20}\n?[ \t]{0,20}(?P<to><[^<>\n]{0,4000}+>|\S{1,4000}+)"
+    r"^[ \t>*+-]{0,20}\[(?P<label>[^\[\]\n]{1,500}+)\]:[ \t]{0,20}\n?[ \t>]{0,20}(?P<to><[^<>\n]{0,4000}+>|\S{1,4000}+)"
     r"(?P<rest>[^\n]{0,1000})$",
     re.MULTILINE,
 )
@@ -72,7 +72,9 @@ def _pairs(text: str) -> dict[int, int]:
 
 
 def _target(written: str) -> str:
-    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", written.strip("<>"))
+    """Where it leads. Two backslashes are one to Markdown, and the start of another host to who does not know that."""
+    bare = written.strip("<>")
+    return bare if bare.startswith("\\\\") else re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", bare)
 
 
 def _label(text: str) -> str:

@@ -113,7 +113,7 @@ class PersonalData(TextGuard):
             if kind not in KINDS or handling not in get_args(Handling):
                 raise PolicyInvalid(f"{self.rule}: {kind} = {handling}; the kinds are {', '.join(KINDS)}")
         self._policy = dict(policy or {})
-        self._regions = tuple(region.upper() for region in regions)
+        self._regions = tuple(regions)
 
     def scanner(self, context: Context) -> Scanner:
         """The check, which leaves alone what the user wrote."""
@@ -129,7 +129,7 @@ def find_pii(
 ) -> list[Finding]:
     """Every piece of personal data that is not allowed by ``policy`` and that ``named`` does not know."""
     found: list[Finding] = []
-    for kind, start, end in _pieces(text, regions):
+    for kind, start, end in _pieces(text, [region.upper() for region in regions]):
         handling = (policy or {}).get(kind, "mask")
         if handling == "allow" or named(text[start:end]):
             continue

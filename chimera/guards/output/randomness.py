@@ -77,7 +77,7 @@ def is_token(value: str) -> bool:
     """Whether a value has the entropy of a random token, from its form alone; meant for 24 characters and more."""
     classes = [_kind(char) for char in value]
     counts = Counter(classes)
-    if counts["lower"] < 2 or counts["upper"] < 2 or counts["digit"] < 2:
+    if counts["lower"] < 2 or counts["upper"] < 2 or counts["digit"] < 1:
         return False
     changes = sum(one != other for one, other in pairwise(classes))
     return changes >= _CHANGES * (len(value) - 1) and entropy(value) >= 3.5 and not is_wordy(value)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from chimera.core.contracts import Decision, Threat
 from chimera.guards.output.finding import Context, Finding, Scanner, decision, examine
@@ -17,7 +17,7 @@ INLINE_CHARACTERS = 50_000
 class TextGuard:
     """A guard that examines all strings of a payload, names included. Numbers are not looked at."""
 
-    rule: ClassVar[str]
+    rule: str
 
     def scanner(self, context: Context) -> Scanner:
         """The check for one request. It is called once for each string."""
@@ -32,15 +32,19 @@ class TextGuard:
 
     def judge(self, payload: Mapping[str, Any], context: Context) -> Decision | None:
         """The same, without waiting for anything."""
+        return self.judged_by(payload, self.scanner(context))
+
+    def judged_by(self, payload: Mapping[str, Any], scan: Scanner, names: bool = True) -> Decision | None:
+        """What a check makes of a payload, with or without the names in it."""
         found: list[Finding] = []
-        cleaned = _examined(dict(payload), self.scanner(context), found, 1)
+        cleaned = _examined(dict(payload), scan, found, names, 1)
         said = decision(self.rule, found)
         if said is None or said.action == "reject" or not any(finding.action == "edit" for finding in found):
             return said
         return said.model_copy(update={"payload": cleaned})
 
 
-def _examined(value: Any, scan: Scanner, found: list[Finding], depth: int) -> Any:
+def _examined(value: Any, scan: Scanner, found: list[Finding], names: bool, depth: int) -> Any:
     """The value with its strings edited; what was found is added to ``found``."""
     if depth > MAX_DEPTH:
         found.append(Finding("limit.depth", f"nested deeper than {MAX_DEPTH}", 0, 0, "reject", Threat.MEDIUM))
@@ -53,12 +57,12 @@ def _examined(value: Any, scan: Scanner, found: list[Finding], depth: int) -> An
         case Mapping():
             made: dict[str, Any] = {}
             for name, item in cast("Mapping[Any, Any]", value).items():
-                shown = str(_examined(str(name), scan, found, depth + 1))
+                shown = str(_examined(str(name), scan, found, names, depth + 1)) if names else str(name)
                 while shown in made:  # two names can become one; neither value may get lost
                     shown += "'"
-                made[shown] = _examined(item, scan, found, depth + 1)
+                made[shown] = _examined(item, scan, found, names, depth + 1)
             return made
         case list() | tuple():
-            return [_examined(item, scan, found, depth + 1) for item in cast("list[Any]", value)]
+            return [_examined(item, scan, found, names, depth + 1) for item in cast("list[Any]", value)]
         case _:
             return value
