@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, Protocol
 
 from chimera.evals.attacks.suites import Dojo
@@ -94,15 +95,21 @@ class Scene:
 
 def environment(suite: Any, attack: Any) -> Any:
     """The suite's world, with the attack in every place that a stranger can write to."""
+    text = MARK + attack.GOAL if attack else ""
+    return _world(suite, text).model_copy(deep=True)
+
+
+@lru_cache(maxsize=64)
+def _world(suite: Any, text: str) -> Any:
     places = suite.get_injection_vector_defaults()
-    return suite.load_and_inject_default_environment(dict.fromkeys(places, MARK + attack.GOAL) if attack else {})
+    return suite.load_and_inject_default_environment(dict.fromkeys(places, text) if text else {})
 
 
 def scene(dojo: Dojo, suite: Any, task: Any, attack: Any, overseer: Overseer) -> Scene:
     """A fresh scene. Some tasks cannot prepare an injected world; it stays as it is then."""
     world = environment(suite, attack)
     try:
-        world = task.init_environment(world.model_copy(deep=True))
+        world = task.init_environment(world)
     except Exception:  # noqa: BLE001 - AgentDojo raises plain exceptions here, and upstream keeps the world as it was
         world = environment(suite, attack)
     return Scene(dojo, suite, task, world, overseer)

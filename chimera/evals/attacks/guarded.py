@@ -1,5 +1,6 @@
 """The flow guard before the agent's tools, as an operator would set it up."""
 
+import time
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -48,6 +49,7 @@ class FlowGuarded:
 
     def __init__(self, request: str, plan: ToolPlan, declared: Mapping[str, Manifest]) -> None:
         self.engine = FlowEngine(request, plan, declared)
+        self.seconds, self.calls = 0.0, 0
         self.decisions: list[tuple[str, Mapping[str, Any], FlowDecision]] = []
 
     def ask(self, tool: str, arguments: Mapping[str, Any], run: Look) -> FlowDecision:
@@ -60,7 +62,10 @@ class FlowGuarded:
 
     def before(self, tool: str, arguments: Mapping[str, Any], run: Look) -> Mapping[str, Any] | None:
         """The arguments that may go out, or None."""
+        began = time.perf_counter()
         decision = self.ask(tool, arguments, run)
+        self.seconds += time.perf_counter() - began
+        self.calls += 1
         self.decisions.append((tool, arguments, decision))
         if not decision:
             return None
@@ -69,4 +74,6 @@ class FlowGuarded:
 
     def after(self, tool: str, arguments: Mapping[str, Any], result: str) -> None:
         """Show the engine what came back."""
+        began = time.perf_counter()
         self.engine.observe(tool, arguments, result)
+        self.seconds += time.perf_counter() - began

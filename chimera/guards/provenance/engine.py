@@ -54,6 +54,10 @@ class FlowEngine:
         """How far a value is trusted now, and where it comes from."""
         return self._judge.label(kind, value)
 
+    def known(self, kind: Kind) -> set[str]:
+        """All values of a kind that tools have told of so far, in comparable form."""
+        return self._records.holds(kind)
+
     def lift(self, tool: str, argument: str, value: Any, human: str) -> Declassified:
         """A human lets one value of one argument pass; the answer is for the audit log."""
         self._lifted[(tool, argument, same(value))] = human

@@ -9,7 +9,7 @@ from chimera.guards.provenance.dates import days_in
 from chimera.guards.provenance.decisions import Finding
 from chimera.guards.provenance.labels import NOWHERE, USER_ORIGIN, Label, Level
 from chimera.guards.provenance.manifest import Kind
-from chimera.guards.provenance.pointing import Pointing
+from chimera.guards.provenance.pointing import ENOUGH, Pointing, mailbox_points
 from chimera.guards.provenance.records import Place, Record, Records, level_of
 from chimera.guards.provenance.tokens import references, same, stands_in
 
@@ -86,21 +86,28 @@ class Judge:
 
     def _linked(self, kind: Kind, value: Any) -> bool:
         """Whether some record with this party is spoken of in the request."""
-        return any(self._pointing.points(place.record) >= 2 for place in self._records.places(kind, value))
+        return any(self._pointing.points(place.record) >= ENOUGH for place in self._records.places(kind, value))
 
     def _address(self, argument: str, value: Any, arguments: Mapping[str, Any]) -> Finding:
         label = self.label(Kind.ADDRESS, value)
         places = self._records.places(Kind.ADDRESS, value)
         if label.level == Level.USER:
             return Finding(argument, value, Kind.ADDRESS, label, True, "flow.address")
-        pointed = any(self.pointed(place.record) and self._speaks_of_party(place, value) for place in places)
+        pointed = any(self._speaks_of_party(place, value) for place in places)
         text = label.level == Level.DESIGNATED_TEXT and self._is_only_candidate(value, arguments)
         why = "" if pointed or text else "nothing that the user speaks of has this address"
         return Finding(argument, value, Kind.ADDRESS, label, pointed or text, "flow.address", why)
 
     def _speaks_of_party(self, place: Place, value: Any) -> bool:
-        """If the user wrote addresses himself, only what is tied to them or named beside them counts as well."""
-        return not self._asking.gives("address") or self._pointing.points(place.record) >= 3
+        """The one record that the user speaks of has this party, or it is one of his own of that name.
+
+        If he wrote addresses himself, only what is named as clearly counts beside them.
+        """
+        enough = ENOUGH + 1 if self._asking.gives("address") else ENOUGH
+        record = place.record
+        if self.pointed(record) and self._pointing.sure_points(record) >= enough:
+            return True
+        return record.own and mailbox_points(value, self._asking) >= enough
 
     def _is_only_candidate(self, value: Any, arguments: Mapping[str, Any]) -> bool:
         """The one address in everything that the user named, where he says that it stands there."""

@@ -18,6 +18,8 @@ class Sense:
     needs: frozenset[str]
     """Words of which one must stand in the clause."""
     not_me: bool
+    implied: bool
+    """Whether the verb alone says what it is about."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def lexicon() -> Lexicon:
             frozenset(one.get("about", ())),
             frozenset(one.get("with", ())),
             one.get("not_me", False),
+            one.get("implied", False),
         )
         for one in found["sense"]
     )

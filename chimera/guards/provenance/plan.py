@@ -25,6 +25,7 @@ _NUMBERS = {
     word: number
     for number, word in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2)
 }
+_GENERAL = wordset("add create make set get put update change do use new run start")
 _PRONOUNS = wordset("it this that them these those him her me there")
 _LINKING = wordset("to from in into of for with on at by")
 _TOGETHER = wordset("them these those")
@@ -135,7 +136,16 @@ def _best(clause: Clause, tools: Sequence[_Tool], words: Lexicon) -> list[_Tool]
     """The tools that fit a clause best; none if none fits well enough."""
     scored = [(_score(clause, tool, words), tool) for tool in tools]
     best = max((score for score, _ in scored), default=0.0)
-    return [tool for score, tool in scored if score == best] if best >= _ENOUGH else []
+    if best >= _ENOUGH:
+        return [tool for score, tool in scored if score == best]
+    return _only_one(clause, tools)
+
+
+def _only_one(clause: Clause, tools: Sequence[_Tool]) -> list[_Tool]:
+    """The one tool of exactly that verb, where the thing has a name that no lexicon knows: "cancel my yoga class"."""
+    same_verb = [tool for tool in tools if tool.verb == clause.verb]
+    for_me = bool(clause.words) and clause.words[0].lower() in ("me", "us")
+    return same_verb if len(same_verb) == 1 and clause.verb not in _GENERAL and clause.words and not for_me else []
 
 
 def _score(clause: Clause, tool: _Tool, words: Lexicon) -> float:
@@ -148,10 +158,11 @@ def _score(clause: Clause, tool: _Tool, words: Lexicon) -> float:
     if _mentions_person(clause.words):
         around, back = around - {"channel"}, back - {"channel"}  # "send it to Alice" is not for the channel before it
     head = 2.0 if own & tool.head else 1.0 if around & tool.head else 0.5 if back & tool.head else 0.0
-    implied = any(sense.about & tool.head for sense in senses)
+    implied = any(sense.implied and sense.about & tool.head for sense in senses)
     if not head and not implied and not _stands_for_it(clause, tool):
         return 0.0
-    score = (1.2 if clause.verb == tool.verb else 1.0) + max(head, 1.5 if implied else 0.5 if not head else 0.0)
+    score = 1.2 if clause.verb == tool.verb or (tool.verb == "create" and "new" in clause.words) else 1.0
+    score += max(head, 1.5 if implied else 0.5 if not head else 0.0)
     for other in tool.others:
         missing = -0.4 if other & words.named else 0.0
         score += 0.8 if own & other else 0.4 if around & other else 0.2 if back & other else missing
@@ -161,6 +172,8 @@ def _score(clause: Clause, tool: _Tool, words: Lexicon) -> float:
 def _fits(sense: Sense, clause: Clause, tool: _Tool) -> bool:
     first = clause.words[0].lower() if clause.words else ""
     if sense.not_me and first in ("me", "us"):
+        return False
+    if "person" in sense.about and not _mentions_person(clause.words):
         return False
     if sense.needs and sense.needs.isdisjoint(word.lower() for word in clause.words):
         return False

@@ -30,20 +30,29 @@ class Pointing:
 
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
-        self._known: dict[int, tuple[Record, int]] = {}
+        self._known: dict[int, tuple[Record, int, int]] = {}
         self._best: dict[str, tuple[int, int, list[Record]]] = {}
 
     def points(self, record: Record) -> int:
         """How clearly the request points to a record; 0 not at all."""
+        return sum(self._both(record))
+
+    def sure_points(self, record: Record) -> int:
+        """The same without names that merely resemble an address: anybody can call his mailbox ``ann.smith``."""
+        return self._both(record)[0]
+
+    def _both(self, record: Record) -> tuple[int, int]:
         if id(record) not in self._known:
-            total = sum(
-                _points(record.kind(name), value, self._asking)
-                for name, values in record.values.items()
-                for value in values[:50]
-            )
-            total += _EXACT if record.by_user and record.alone else 0
-            self._known[id(record)] = (record, total)
-        return self._known[id(record)][1]
+            sure = alike = 0
+            for name, values in record.values.items():
+                kind = record.kind(name)
+                for value in values[:50]:
+                    found = _points(kind, value, self._asking)
+                    sure += found
+                    alike += mailbox_points(value, self._asking) if kind == Kind.ADDRESS and not found else 0
+            sure += _EXACT if record.by_user and record.alone else 0
+            self._known[id(record)] = (record, sure, alike)
+        return self._known[id(record)][1:]
 
     def pointed(self, record: Record, alike: Sequence[Record], *, many: bool = False) -> bool:
         """Whether the request points to this record, and to no other of its kind as clearly.
@@ -91,6 +100,12 @@ def _points(kind: Kind, value: Any, asking: Asking) -> int:
     if kind == Kind.DATE:
         return 1 if any(day.fits(said) for day in days_in(str(value)) for said in asking.days) else 0
     return 0
+
+
+def mailbox_points(address: Any, asking: Asking) -> int:
+    """How clearly the request speaks of somebody whose mailbox bears his name."""
+    local = str(address).partition("@")[0]
+    return _name_points(local.replace(".", " ").replace("_", " ").replace("-", " "), asking)
 
 
 def _name_points(name: str, asking: Asking) -> int:
