@@ -109,7 +109,10 @@ def test_plain_links_and_prose_stay(text: str) -> None:
 
 async def test_what_the_user_named_or_the_evidence_comes_from_stays() -> None:
     text = "![p](https://a.io/p.png?v=1) [t](https://b.io/?id=7) https://c.io/?q=2"
-    assert await decided(text, "Use https://a.io/p.png?v=1 please", ["https://b.io/?id=7", "said: https://c.io/?q=2."]) is None
+    assert (
+        await decided(text, "Use https://a.io/p.png?v=1 please", ["https://b.io/?id=7", "said: https://c.io/?q=2."])
+        is None
+    )
     other = await decided(text, "Use https://a.io/p.png?v=1 please", ["https://b.io/?id=8"])
     assert other is not None
     assert other.payload == {"answer": "![p](https://a.io/p.png?v=1) t https://c.io/"}

@@ -1,6 +1,6 @@
 """What a machine made says so, once and for a reader to see; and a machine that is asked does not claim to be human.
 
-Proves FR-116 and FR-117.
+Proves FR-116.
 """
 
 from typing import Any
@@ -69,7 +69,7 @@ async def test_the_guard_requires_or_adds_it() -> None:
     assert rejected.action == "reject"
     assert added is not None
     assert added.payload == {"text": f"Bonjour\n\n{LABELS['fr']}\n", "to": "all"}
-    assert await published(Disclosure(), **added.payload) is None
+    assert await published(Disclosure(), text=added.payload["text"]) is None
     nothing = await published(Disclosure(add=True), to="all")
     assert nothing is not None
     assert nothing.action == "reject"

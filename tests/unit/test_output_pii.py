@@ -16,9 +16,7 @@ from chimera.guards.request import Edge, GuardRequest
 
 
 async def decided(text: str, guard: PersonalData | None = None, **mission: Any) -> Decision | None:
-    request = GuardRequest(
-        edge=Edge.OUTPUT, payload={"answer": text}, mission=Mission(**mission) if mission else None
-    )
+    request = GuardRequest(edge=Edge.OUTPUT, payload={"answer": text}, mission=Mission(**mission) if mission else None)
     return await (guard or PersonalData()).check(request)
 
 
@@ -91,7 +89,10 @@ async def test_a_value_is_masked_and_the_rest_stays() -> None:
 
 
 async def test_what_the_user_wrote_is_not_masked() -> None:
-    told = {"goal": "Write to Jane@Corp.io about +493090 1820", "inputs": {"account": "DE89370400440532013000"}}
+    told: dict[str, Any] = {
+        "goal": "Write to Jane@Corp.io about +493090 1820",
+        "inputs": {"account": "DE89370400440532013000"},
+    }
     assert await decided("Sent to jane@corp.io, +49 30 901820, DE89 3704 0044 0532 0130 00.", **told) is None
     other = await decided("Sent to joe@corp.io.", **told)
     assert other is not None

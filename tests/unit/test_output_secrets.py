@@ -1,6 +1,6 @@
 """Secrets do not leave: key formats, random tokens, and the secrets of this installation in whatever form.
 
-Proves FR-110 and FR-111. No key stands in these files: samples are made from the rules, by seed.
+Proves FR-110. No key stands in these files: samples are made from the rules, by seed.
 """
 
 import base64

@@ -6,6 +6,7 @@ Code is not left out: where it ends depends on the renderer, and an address in c
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 _BRACKETS = re.compile(r"\\[\\\[\]]|[\[\]]")
 _INLINE = re.compile(
@@ -43,12 +44,14 @@ def links(text: str) -> Iterator[Link]:
 
 def _inline(text: str) -> Iterator[Link]:
     opened = _pairs(text)
-    for match in _INLINE.finditer(text):
-        close = match.start()
+    close = text.find("](")
+    while close >= 0:
+        match = cast("re.Match[str]", _INLINE.match(text, close))  # nothing in it has to be there but the brackets
         start = opened.get(close, close)
         image = start > 0 and text[start - 1] == "!"
         end = match.end() if match["end"] else match.end("to")
         yield Link(start - image, end, _target(match["to"]), text[start + 1 : close], image)
+        close = text.find("](", close + 2)  # not from the end: what looks like a target may hold a link of its own
 
 
 def _definitions(text: str) -> Iterator[Link]:

@@ -98,6 +98,8 @@ class GuardrailsGuard(TextGuard):
         }
 
         def scan(text: str) -> list[Finding]:
+            if not text:
+                return []  # the library takes an empty text for no answer at all
             outcome = guard.validate(text, metadata=dict(metadata))
             if inspect.isawaitable(outcome):
                 outcome = asyncio.run(cast("Coroutine[Any, Any, Any]", outcome))
