@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretS
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from chimera.core.errors import SettingsInvalid
+from chimera.core.invalid import first_problem
 
 CONFIG_FILE = "chimera.toml"
 ROLES = ("orchestrator", "planner", "worker", "judge")
@@ -104,9 +105,7 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise SettingsInvalid(f"{where}: {first['msg']}") from None  # the cause would show the value, maybe a secret
+        raise SettingsInvalid(first_problem(error, "settings")) from None  # a cause would show the value
     except ValueError as error:
         raise SettingsInvalid(f"{CONFIG_FILE} or a CHIMERA_ variable cannot be read: {type(error).__name__}") from None
     unknown = set(settings.models) - set(ROLES)

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from chimera.core.contracts import Contract
 from chimera.core.errors import InputError, SpecError
+from chimera.core.invalid import first_problem
 from chimera.evals.cases import dataset_digest
 from chimera.evals.results import CaseResult
 
@@ -43,8 +44,7 @@ def load_baseline(path: Path = BASELINE) -> Baseline | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise SpecError(f"{path.name} is no baseline: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise SpecError(f"{path.name} is no baseline: {first_problem(error)}") from None
 
 
 def make_baseline(results: Sequence[CaseResult], model: str) -> Baseline:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from chimera.core.contracts import GOAL_MAX, Contract, MissionStatus, Name
 from chimera.core.errors import SpecError
 from chimera.core.ids import digest
+from chimera.core.invalid import first_problem
 
 GOLDEN = Path(__file__).parent / "golden"
 MISSIONS = GOLDEN / "missions.jsonl"
@@ -173,9 +174,7 @@ def load_cases(path: Path = MISSIONS) -> list[Case]:
         try:
             cases.append(Case.model_validate_json(line))
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise SpecError(f"{path.name} line {number}: {where}: {first['msg']}") from None
+            raise SpecError(f"{path.name} line {number}: {first_problem(error)}") from None
     ids = [case.id for case in cases]
     twice = next((name for name in ids if ids.count(name) > 1), None)
     if twice:

@@ -19,6 +19,7 @@ from chimera.core.errors import (
     ModelTimeout,
 )
 from chimera.core.ids import NewId
+from chimera.core.invalid import first_problem
 from chimera.core.money import Money
 from chimera.core.settings import ROLES, Settings
 from chimera.models.choose import choose_model
@@ -248,7 +249,6 @@ def _worth_repeating(error: Exception) -> bool:
 def _brief(error: BaseException) -> str:
     """What failed, without the message: providers quote keys and prompts in theirs."""
     if isinstance(error, ValidationError):
-        first = error.errors(include_input=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return first_problem(error)
     status = getattr(error, "status_code", None)
     return f"{type(error).__name__}{f' (HTTP {status})' if isinstance(status, int) else ''}"

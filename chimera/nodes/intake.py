@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from chimera.core.contracts import Mission
 from chimera.core.errors import GoalInvalid
+from chimera.core.invalid import first_problem
 from chimera.core.state import MissionState
 from chimera.guards.request import Edge, GuardRequest
 from chimera.nodes.context import Context
@@ -26,9 +27,7 @@ def read_mission(data: Any) -> Mission:
     try:
         return Mission.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "mission"
-        raise GoalInvalid(f"{where}: {first['msg']}") from None
+        raise GoalInvalid(first_problem(error, "mission")) from None
 
 
 async def intake(state: MissionState, runtime: Runtime[Context]) -> Command[Literal["orchestrator", "finish"]]:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from chimera.core.contracts import Plan, ReviewDecision, ReviewItem
+from chimera.core.invalid import first_problem
 from chimera.core.usable import argument_problems
 
 
@@ -50,8 +51,7 @@ def _why_no_plan(data: object) -> str | None:
     try:
         Plan.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        return f"the edited plan is invalid: {'.'.join(map(str, first['loc'])) or 'plan'}: {first['msg']}"
+        return f"the edited plan is invalid: {first_problem(error, 'plan')}"
     return None
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError, field_validator
 
 from chimera.core.contracts import Contract, Mission, ReviewItem, Task, TeamBrief
 from chimera.core.errors import InputError
+from chimera.core.invalid import first_problem
 from chimera.nodes.intake import read_mission
 
 Asked = TypeVar("Asked", bound=BaseModel)
@@ -73,6 +74,4 @@ def read_asked(form: type[Asked], given: Any) -> Asked:
     try:
         return form.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "input"
-        raise InputError(f"{where}: {first['msg']}") from None
+        raise InputError(first_problem(error, "input")) from None

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from chimera.core.contracts import Contract
 from chimera.core.errors import SettingsInvalid
+from chimera.core.invalid import first_problem
 from chimera.core.settings import Settings
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
@@ -150,7 +151,7 @@ def _read(path: Path) -> _Config:
     except OSError as error:
         raise SettingsInvalid(f"servers: {path} cannot be read: {error.strerror}") from None
     except ValidationError as error:
-        raise SettingsInvalid(f"servers: {path}: {_first(error)}") from None  # the cause would show values
+        raise SettingsInvalid(f"servers: {path}: {first_problem(error)}") from None  # the cause would show values
     except (ValueError, RecursionError):
         raise SettingsInvalid(f"servers: {path} is not JSON") from None
 
@@ -182,10 +183,4 @@ def _spec(path: Path, name: str, entry: _Entry, known: Mapping[str, str]) -> Ser
     try:
         return ServerSpec.model_validate(fields)
     except ValidationError as error:
-        raise SettingsInvalid(f"{path}: server {name}: {_first(error)}") from None  # the cause would show values
-
-
-def _first(error: ValidationError) -> str:
-    found = error.errors(include_input=False, include_url=False)[0]
-    where = ".".join(str(part) for part in found["loc"])
-    return f"{where}: {found['msg']}" if where else found["msg"]
+        raise SettingsInvalid(f"{path}: server {name}: {first_problem(error)}") from None  # the cause would show values
