@@ -19,6 +19,7 @@ class Category(StrEnum):
     GUARD = "guard"
     REVIEW = "review"
     POLICY = "policy"
+    PERMISSION = "permission"
     INCIDENT = "incident"
     OTHER = "other"
 
@@ -53,7 +54,7 @@ class Kind:
 
 
 _MISSION, _GUARD, _REVIEW = Category.MISSION, Category.GUARD, Category.REVIEW
-_POLICY, _INCIDENT = Category.POLICY, Category.INCIDENT
+_POLICY, _PERMISSION, _INCIDENT = Category.POLICY, Category.PERMISSION, Category.INCIDENT
 _ENTITY, _LIFE = Ocsf.ENTITY_MANAGEMENT, Ocsf.APPLICATION_LIFECYCLE
 
 KINDS: Mapping[str, Kind] = {
@@ -75,6 +76,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("policy.approved", _POLICY, "A security policy was put in force", _ENTITY, UPDATE),
         Kind("policy.rejected", _POLICY, "A security policy was turned down", _ENTITY, UPDATE),
         Kind("policy.refused", _POLICY, "A file could not be taken as a policy", _ENTITY, UPDATE, Threat.LOW),
+        Kind("permission.granted", _PERMISSION, "A permission was given for a time", Ocsf.AUTHORIZE_SESSION, CREATE),
+        Kind("permission.revoked", _PERMISSION, "A permission was taken back", _ENTITY, DELETE),
         Kind(
             "incident.opened",
             _INCIDENT,

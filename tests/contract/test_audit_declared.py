@@ -1,0 +1,145 @@
+"""Whatever the code puts on the record is declared, and so is every rule of a guard.
+
+Proves TR-40: the kinds of events and the ids of rules are read from the source; a mission that is played leaves nothing
+undeclared on the record; a kind that is missing from the table is found. An undeclared event is kept all the same.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chimera import ChimeraSwarm, Mission
+from chimera.core.clock import SystemClock
+from chimera.core.contracts import Threat
+from chimera.core.settings import Settings
+from chimera.store.audit import AuditEvent, AuditLog, kinds, owasp
+from chimera.store.audit.kinds import KINDS, UNDECLARED, Category, kind_of
+from chimera.store.postgres import Pool, fetch
+
+PACKAGE = Path(__file__).resolve().parents[2] / "chimera"
+PASSED_ON = {"nodes/context.py", "store/policies.py", "store/grants.py", "guards/incidents.py"}
+"""Modules with a method of their own that takes the kind; what they give it is found as what looks like a kind."""
+KIND = re.compile(rf"({'|'.join(Category)})\.[a-z][a-z-]*")
+FAMILIES = "|".join(sorted({rule.partition(".")[0] for rule in owasp.rules()}))
+RULE = re.compile(rf"({FAMILIES})\.[a-z]+(-[a-z]+)*(?<!toml)(?<!json)")
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text("utf-8"))
+
+
+def literal(node: ast.expr | None) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def given_kinds(name: str, tree: ast.Module) -> Iterator[str]:
+    """The kinds that a module puts on the record: of ``AuditEvent(...)`` and ``.record(id, mission, kind, ...)``."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if called == "AuditEvent":
+            kind = next(
+                (word.value for word in node.keywords if word.arg == "kind"), node.args[0] if node.args else None
+            )
+        elif called == "record" and len(node.args) >= 4:
+            kind = node.args[2]
+        elif called in ("_record", "_tell") and name in PASSED_ON:
+            kind = None
+            yield from (
+                text
+                for child in ast.walk(node)
+                if isinstance(child, ast.expr) and (text := literal(child)) and KIND.fullmatch(text)
+            )
+            continue
+        else:
+            continue
+        found = literal(kind)
+        assert found is not None or name in PASSED_ON, f"{name}:{node.lineno}: a kind that is no literal"
+        if found is not None:
+            yield found
+
+
+def given_rules(tree: ast.Module) -> Iterator[str]:
+    """The ids of rules in a module of guards: ``rule = "..."``, ``reject("...", ...)``, and what looks like one."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id="rule" | "RULE")], value=ast.Constant(value=str(rule))):
+                yield rule
+            case ast.Call(func=ast.Name(id="reject"), args=[ast.Constant(value=str(rule)), *_]):
+                yield rule
+            case ast.Constant(value=str(text)) if RULE.fullmatch(text):
+                yield text
+            case _:
+                pass
+
+
+def rules() -> set[str]:
+    found = {rule for name, tree in modules() if name.startswith("guards/") for rule in given_rules(tree)}
+    return found - KINDS.keys()
+
+
+def test_every_kind_of_event_in_the_code_is_declared_and_used() -> None:
+    used = {kind for name, tree in modules() for kind in given_kinds(name, tree)}
+    used |= {"policy.approved", "policy.rejected"}  # put together in store/policies.py
+    assert used - KINDS.keys() == set()
+    assert KINDS.keys() - used == set(), "declared, and never put on the record"
+
+
+def test_every_rule_of_a_guard_has_a_risk() -> None:
+    used = rules()
+    assert len(used) >= 15
+    assert {rule for rule in used if not owasp.risk_of(rule)} == set()
+
+
+def test_the_table_of_rules_is_whole() -> None:
+    """All ten risks are named, every rule has one of them, and no rule is there that no guard has."""
+    assert list(owasp.risks()) == [f"ASI{number:02d}" for number in range(1, 11)]
+    assert set(owasp.rules().values()) <= set(owasp.risks())
+    made_of_data = {rule for rule in owasp.rules() if rule.endswith("*") or rule.count(".") > 1}
+    assert set(owasp.rules()) - made_of_data - rules() == set()
+
+
+def test_a_rule_is_found_by_the_longest_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"risks": {}, "rules": {"a.*": "ASI01", "a.b.*": "ASI02", "a.b.c": "ASI03"}}
+    monkeypatch.setattr(owasp, "_table", lambda: table)
+    owasp.risk_of.cache_clear()
+    found = [owasp.risk_of(rule) for rule in ("a.x", "a.b.x", "a.b.c", "b")]
+    owasp.risk_of.cache_clear()
+    assert found == ["ASI01", "ASI02", "ASI03", ""]
+
+
+def test_a_kind_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    fewer = {name: kind for name, kind in KINDS.items() if name != "verdict"}
+    used = {kind for name, tree in modules() for kind in given_kinds(name, tree)}
+    assert used - fewer.keys() == {"verdict"}
+    monkeypatch.setattr(kinds, "KINDS", fewer)
+    assert kind_of("verdict") is UNDECLARED
+
+
+async def test_a_mission_leaves_nothing_undeclared_on_the_record(settings: Settings, feed: Path) -> None:
+    async with ChimeraSwarm(settings) as swarm:
+        mission = Mission(
+            goal="Find what is rising and write a short briefing with sources", inputs={"feed": str(feed)}
+        )
+        await swarm.run(mission)
+        rows = await fetch(swarm.app.pool, "SELECT DISTINCT kind FROM audit_events")
+        rules = await fetch(
+            swarm.app.pool,
+            "SELECT DISTINCT jsonb_array_elements_text(body::jsonb -> 'data' -> 'rules') AS rule FROM audit_events",
+        )
+    assert len(rows) >= 6
+    assert {row["kind"] for row in rows} - KINDS.keys() == set()
+    assert {row["rule"] for row in rules if not owasp.risk_of(row["rule"])} == set()
+
+
+async def test_an_undeclared_event_is_kept_all_the_same(pool: Pool, clock: SystemClock) -> None:
+    log = AuditLog(pool, clock)
+    await log.append(AuditEvent("nobody.knows", "x"))
+    (event,) = await log.tail("default", 1)
+    assert (event["kind"], kind_of(event["kind"]).category, await log.verify()) == ("nobody.knows", Category.OTHER, 1)
+    assert kinds.threat_of(event) is Threat.LOW
