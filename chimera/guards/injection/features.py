@@ -1,0 +1,194 @@
+"""What the classifier sees of a text: hashed n-grams of words and characters, cues and pairs of them, and rules.
+
+Everything is arrays of indices and places; a place is the index of a character. The score of any stretch of the text is
+then a difference of running sums.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chimera.guards.injection.rules import load_cues, load_rules, match_rules
+
+CHAR_BITS = 18
+WORD_BITS = 18
+CHAR_SIZES = (4,)
+WORD_SIZES = (1, 2)
+PAIR_WORDS = 8
+_PAIR_STEPS = 6
+
+_Index = NDArray[np.int64]
+_Hash = NDArray[np.uint64]
+_A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
+_ENDS = frozenset(".!?:;\n>*\"'(-|[]{}#")
+_WORD_CODES = np.zeros(128, dtype=bool)
+_WORD_CODES[[ord(char) for char in "abcdefghijklmnopqrstuvwxyz0123456789'_-"]] = True
+_END_CODES = np.zeros(128, dtype=bool)
+_END_CODES[[ord(char) for char in _ENDS]] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The features of one text of ``length`` characters.
+
+    ``chars`` and ``words``: for each size the table indices and the places, sorted by place. ``cues``: indices below
+    :func:`cue_count` with places. ``rules``: rule indices with places.
+    """
+
+    length: int
+    chars: tuple[tuple[_Index, _Index], ...]
+    words: tuple[tuple[_Index, _Index], ...]
+    cues: tuple[_Index, _Index]
+    rules: tuple[_Index, _Index]
+
+
+def features(text: str) -> Features:
+    """The features of a folded text. Linear in its length; never raises."""
+    lowered = text.lower()
+    if len(lowered) != len(text):
+        lowered = text
+    matches = sorted(match_rules(lowered), key=lambda match: match.start)
+    codes = _codes(lowered)
+    shown = np.where((codes >= 48) & (codes <= 57), 48, np.where((codes == 10) | (codes == 9), 32, codes))
+    hashed = _mix(shown.astype(np.uint64) + np.uint64(1))
+    starts, word_hashes = _words(shown, hashed)
+    return Features(
+        length=len(text),
+        chars=tuple(_char_grams(hashed, size) for size in CHAR_SIZES),
+        words=tuple(_word_grams(starts, word_hashes, size) for size in WORD_SIZES),
+        cues=_cues(codes, _codes(text), starts, word_hashes),
+        rules=(
+            np.array([match.rule for match in matches], dtype=np.int64),
+            np.array([match.start for match in matches], dtype=np.int64),
+        ),
+    )
+
+
+def cue_count() -> int:
+    """How many cue features there are: cues, cues at the start of a sentence, and ordered pairs of cues."""
+    kinds = len(load_cues()) + 1
+    return 2 * kinds + kinds * kinds
+
+
+def rule_count() -> int:
+    """How many rules there are."""
+    return len(load_rules())
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+
+
+def _mix(values: _Hash) -> _Hash:
+    values = values * _A
+    values ^= values >> np.uint64(29)
+    values = values * _B
+    return values ^ (values >> np.uint64(32))
+
+
+def _char_grams(hashed: _Hash, size: int) -> tuple[_Index, _Index]:
+    count = len(hashed) - size + 1
+    if count <= 0:
+        return _nothing()
+    total = np.full(count, size, dtype=np.uint64)
+    for offset in range(size):
+        total = total * _C + hashed[offset : offset + count]
+    return (_mix(total) >> np.uint64(64 - CHAR_BITS)).astype(np.int64), np.arange(count, dtype=np.int64)
+
+
+def _words(codes: NDArray[np.uint32], hashed: _Hash) -> tuple[_Index, _Hash]:
+    """The places where words start, and a hash of each word."""
+    if not len(codes):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
+    inside = np.where(codes < 128, _WORD_CODES[np.minimum(codes, 127)], True)
+    edges = np.diff(inside.astype(np.int8), prepend=0, append=0)
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    if not len(starts):
+        return starts, np.zeros(0, dtype=np.uint64)
+    owner = np.cumsum(edges[:-1] == 1) - 1
+    powers = _powers(int((ends - starts).max()))
+    places = np.flatnonzero(inside)
+    terms = hashed[places] * powers[places - starts[owner[places]]]
+    first = np.searchsorted(places, starts)
+    return starts, _mix(np.add.reduceat(terms, first))
+
+
+@cache
+def _base_powers() -> _Hash:
+    return np.multiply.accumulate(np.full(4096, _C, dtype=np.uint64))
+
+
+def _powers(longest: int) -> _Hash:
+    known = _base_powers()
+    return known if longest <= len(known) else np.resize(known, longest)
+
+
+def _word_grams(starts: _Index, hashes: _Hash, size: int) -> tuple[_Index, _Index]:
+    count = len(starts) - size + 1
+    if count <= 0:
+        return _nothing()
+    total = np.full(count, size, dtype=np.uint64)
+    for offset in range(size):
+        total = total * _C + hashes[offset : offset + count]
+    return (_mix(total) >> np.uint64(64 - WORD_BITS)).astype(np.int64), starts[:count]
+
+
+@cache
+def _cue_table() -> tuple[_Hash, _Index, int]:
+    """Hashes of cue words in order, the cue of each (a word of two cues stands twice), and how many cues there are."""
+    entries: list[tuple[int, int]] = []
+    for cue, words in enumerate(load_cues().values()):
+        for word in words:
+            codes = _codes(word)
+            shown = np.where((codes >= 48) & (codes <= 57), 48, codes)
+            _, found = _words(shown, _mix(shown.astype(np.uint64) + np.uint64(1)))
+            entries.append((int(found[0]), cue))
+    entries.sort()
+    return (
+        np.array([found for found, _ in entries], dtype=np.uint64),
+        np.array([cue for _, cue in entries], dtype=np.int64),
+        len(load_cues()) + 1,
+    )
+
+
+def _cues(codes: NDArray[np.uint32], cased: NDArray[np.uint32], starts: _Index, hashes: _Hash) -> tuple[_Index, _Index]:
+    if not len(starts):
+        return _nothing()
+    table, cue_of, kinds = _cue_table()
+    low, high = np.searchsorted(table, hashes, "left"), np.searchsorted(table, hashes, "right")
+    word_parts: list[_Index] = []
+    cue_parts: list[_Index] = []
+    for step in range(int((high - low).max(initial=0))):
+        some = np.flatnonzero(low + step < high)
+        word_parts.append(some)
+        cue_parts.append(cue_of[low[some] + step])
+    loud = _shouted(cased, starts)
+    word_parts.append(loud)
+    cue_parts.append(np.full(len(loud), kinds - 1, dtype=np.int64))
+    word, cue = np.concatenate(word_parts), np.concatenate(cue_parts)
+    order = np.argsort(word, kind="stable")
+    word, cue = word[order], cue[order]
+    ends = np.cumsum(np.where(codes < 128, _END_CODES[np.minimum(codes, 127)], False))
+    before = np.concatenate(([-1], ends[starts[:-1]])) < ends[starts]
+    opening = before[word]
+    indices, places = [cue, cue[opening] + kinds], [starts[word], starts[word][opening]]
+    for step in range(1, _PAIR_STEPS + 1):
+        near = word[step:] - word[:-step]
+        pair = np.flatnonzero((near > 0) & (near <= PAIR_WORDS))
+        indices.append(2 * kinds + cue[pair] * kinds + cue[pair + step])
+        places.append(starts[word[pair]])
+    index, place = np.concatenate(indices), np.concatenate(places)
+    order = np.argsort(place, kind="stable")
+    return index[order], place[order]
+
+
+def _shouted(cased: NDArray[np.uint32], starts: _Index) -> _Index:
+    """The words that begin with four capitals."""
+    capitals = np.append((cased >= 65) & (cased <= 90), [False] * 4)
+    return np.flatnonzero(capitals[starts] & capitals[starts + 1] & capitals[starts + 2] & capitals[starts + 3])
+
+
+def _nothing() -> tuple[_Index, _Index]:
+    return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)

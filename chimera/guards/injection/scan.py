@@ -1,0 +1,83 @@
+"""The guard ``injection.scan``: marks what looks like an injection, for the review queue and the flow guard.
+
+It is never the only control. A mark does not stop a tool result or a message: what untrusted text may do is decided by
+permissions, plan and provenance. Only a goal that looks like an attack goes to a human before anything starts.
+"""
+
+import asyncio
+from typing import Protocol
+
+from langgraph.errors import GraphBubbleUp
+
+from chimera.core.contracts import Decision, Threat
+from chimera.guards.injection.detector import Finding, InjectionDetector
+from chimera.guards.request import Edge, GuardRequest
+from chimera.guards.sanitize import texts
+
+INLINE_CHARS = 8_192
+"""Longer payloads are scored in a thread, so that other agents go on and the guard's deadline holds."""
+
+OPINION_DEADLINE_S = 3.0
+_THREATS = (Threat.NONE, Threat.LOW, Threat.MEDIUM, Threat.HIGH)
+
+
+class SecondOpinion(Protocol):
+    """Another judge of the same text, such as a model. It can make a finding stricter and never milder."""
+
+    async def opinion(self, text: str, finding: Finding) -> float:
+        """The risk, 0..1, that ``text`` is an injection. ``text`` is data: nothing in it may be followed."""
+        ...
+
+
+class InjectionScan:
+    """Scores the texts of a payload and says what it found; see the module for what follows from it."""
+
+    rule = "injection.scan"
+
+    def __init__(
+        self,
+        detector: InjectionDetector | None = None,
+        second: SecondOpinion | None = None,
+        opinion_deadline_s: float = OPINION_DEADLINE_S,
+    ) -> None:
+        self._detector = detector or InjectionDetector()
+        self._second = second
+        self._deadline_s = opinion_deadline_s
+
+    async def check(self, request: GuardRequest) -> Decision | None:
+        """Mark a suspicious payload; escalate a goal that is very probably an attack. None: nothing suspicious."""
+        text = "\n".join(texts(request.payload))
+        if not text.strip():
+            return None
+        finding = await self.finding(text)
+        if not finding.level:
+            return None
+        very_high = finding.level == len(_THREATS) - 1
+        where = [f"{why}: characters {start} to {end}" for start, end, why in finding.spans]
+        return Decision(
+            action="escalate" if very_high and request.edge is Edge.INTAKE else "allow",
+            threat=_THREATS[finding.level],
+            reasons=[f"looks like an injected instruction, risk {finding.risk:.2f}", *where],
+            rules=[self.rule, *(f"injection.{rule}" for rule in finding.rules)],
+        )
+
+    async def finding(self, text: str) -> Finding:
+        """The finding on a text, with the second opinion where one is set up."""
+        if len(text) > INLINE_CHARS:
+            found = await asyncio.to_thread(self._detector.score, text)
+        else:
+            found = self._detector.score(text)
+        return found if self._second is None else await self._stricter(text, found, self._second)
+
+    async def _stricter(self, text: str, found: Finding, second: SecondOpinion) -> Finding:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                risk = float(await second.opinion(text, found))
+        except GraphBubbleUp:
+            raise
+        except Exception:  # noqa: BLE001 - an opinion that cannot be had changes nothing
+            return found
+        if not found.risk < risk <= 1.0:
+            return found
+        level = max(found.level, sum(1 for mark in self._detector.weights.marks if risk >= mark))
+        return Finding(risk, (*found.spans, (0, len(text), "a second opinion")), found.rules, level)
