@@ -1,6 +1,6 @@
 """What a guard is asked, and what a guard is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -23,12 +23,23 @@ class Edge(StrEnum):
 
 
 @dataclass(frozen=True)
+class Seen:
+    """Something untrusted that an agent has read: the result of a call, or what another agent said."""
+
+    text: str
+    capability: Capability | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    said_by: str = ""
+
+
+@dataclass(frozen=True)
 class GuardRequest:
     """One thing that wants to pass an edge.
 
     ``payload`` is what passes (``{"goal": ...}``, tool arguments, a tool result, an answer); an edit replaces it.
     ``mission`` is the trusted request of the user. ``task`` and ``capability`` are set at the tool edges.
-    ``agent_id`` is who asks, as the gateway was told by its caller and never by the payload; ``pool`` is where it works.
+    ``seen`` is all that the agent has read before. ``agent_id`` is who asks, as the gateway was told by its caller and
+    never by the payload; ``pool`` is where it works.
     """
 
     edge: Edge
@@ -40,6 +51,7 @@ class GuardRequest:
     agent_id: str = ""
     pool: str = "default"
     role: str = "worker"
+    seen: Sequence[Seen] = ()
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 

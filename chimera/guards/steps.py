@@ -13,7 +13,7 @@ from chimera.core.state import AgentState, Plain
 from chimera.core.tasks import together
 from chimera.guards.effects import ApprovedCall, Effects, ToolCatalog
 from chimera.guards.gateway import SecurityGateway
-from chimera.guards.request import Edge, GuardRequest
+from chimera.guards.request import Edge, GuardRequest, Seen
 from chimera.store.events import EventBus
 from chimera.tools.capability import Capability, ToolResult
 
@@ -86,6 +86,8 @@ async def _decide(state: AgentState, services: EdgeServices, call: Plain, known:
         mission=Mission.model_validate(state["mission"]),
         task=Task.model_validate(state["task"]),
         capability=known.get(call["name"]),
+        seen=_seen(state, known),
+        notes={"plan_round": state["plan_round"]},
     )
     decision = await services.gateway.validate_request(_agent(state), request)
     if edit := call.get("edit"):
@@ -98,6 +100,16 @@ async def _decide(state: AgentState, services: EdgeServices, call: Plain, known:
         "decision": decision.plain(),
         "sealed": ApprovedCall.seal(call["name"], arguments),
     }
+
+
+def _seen(state: AgentState, known: dict[str, Capability]) -> list[Seen]:
+    """All that came to this agent from others: what the tasks before it said, and what its own calls brought."""
+    said = [Seen(text=item["answer"], said_by=f"task:{item['task_id']}") for item in state.get("earlier", [])]
+    read = [
+        Seen(text=item["text"], capability=known.get(item["capability"]), arguments=item["arguments"])
+        for item in state.get("observations", [])
+    ]
+    return [*said, *read]
 
 
 def _answered(state: AgentState) -> list[Plain]:
@@ -215,6 +227,7 @@ async def _judge_result(
     result = ToolResult.model_validate(decision.payload if decision.payload is not None else found["result"])
     observation: Plain = {
         "capability": call["name"],
+        "arguments": call["args"],
         "sealed": call["sealed"],
         "text": json.dumps(result.data, ensure_ascii=False) if result.data is not None else result.text,
         # What a tool says of its own deed is a receipt, and nothing that a claim could cite.

@@ -58,7 +58,7 @@ async def test_from_retry_to_a_new_plan_to_a_human_to_a_partial_answer(stage: "S
     again = stage.plan(stage.task(1, title="find"), stage.task(2, 1, title="say", tools=["ledger__refuse"]))
     play = stage.play({"go": [plan, again]}, work)
     async with stage.swarm(play, ledger=True) as swarm:
-        waiting = await swarm.run("go")
+        waiting = await swarm.run(Mission(goal="go", constraints=["say it"]))  # what the new plan says is the user's
         assert waiting.status == "waiting"
         (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
         await swarm.answer(item.id, stage.decide(reason="good enough"))

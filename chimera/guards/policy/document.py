@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chimera.core.errors import PolicyInvalid
 from chimera.core.ids import digest
+from chimera.guards.provenance.manifest import read_manifests
 from chimera.guards.request import Edge
 
 MAX_BYTES = 1_000_000
@@ -17,7 +18,9 @@ FORMAT = 1
 REQUIRED: Mapping[Edge, frozenset[str]] = MappingProxyType(
     {
         Edge.INTAKE: frozenset({"intake.goal"}),
-        Edge.TOOL_CALL: frozenset({"permission.tool", "limit.arguments", "schema.arguments", "flow.named-source"}),
+        Edge.TOOL_CALL: frozenset(
+            {"permission.tool", "limit.arguments", "schema.arguments", "flow.named-source", "flow.provenance"}
+        ),
         Edge.TOOL_RESULT: frozenset({"limit.result", "schema.result"}),
         Edge.MODEL_INPUT: frozenset(),
         Edge.AGENT_MESSAGE: frozenset(),
@@ -56,6 +59,9 @@ class Policy(_Part):
     guards: dict[str, dict[str, Any]] = Field(
         default_factory=dict[str, dict[str, Any]], description="options of a guard, by its name"
     )
+    tools: dict[str, dict[str, Any]] = Field(
+        default_factory=dict[str, dict[str, Any]], description="manifests of tools, by their full name"
+    )
     text: str = Field(default="", exclude=True)
 
     @property
@@ -83,6 +89,7 @@ def read_policy(text: str) -> Policy:
     except RecursionError:
         raise PolicyInvalid("the policy is nested too deeply") from None
     _check_whole(policy)
+    read_manifests(text)
     return policy
 
 

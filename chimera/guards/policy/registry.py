@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chimera.core.errors import ConfigError, PolicyInvalid
@@ -19,6 +19,8 @@ from chimera.guards.output.promptleak import PromptLeak
 from chimera.guards.output.secrets import SecretText
 from chimera.guards.output.unsafe import UnsafeContent
 from chimera.guards.policy.document import Policy, shipped_policy
+from chimera.guards.provenance.guard import FlowGuard
+from chimera.guards.provenance.manifest import Manifest, read_manifests
 from chimera.guards.request import Guard
 from chimera.guards.rules import (
     AllowedTool,
@@ -37,10 +39,11 @@ Maker = Callable[..., Guard]
 
 @dataclass(frozen=True)
 class Parts:
-    """What guards are made of: the settings, and the ``prompts`` that must not leave."""
+    """What guards are made of: the settings, the ``prompts`` that must not leave, and what is declared about tools."""
 
     settings: Settings
     prompts: tuple[str, ...] = ()
+    manifests: Mapping[str, Manifest] = field(default_factory=dict[str, Manifest])
 
 
 def makers(parts: Parts) -> dict[str, Maker]:
@@ -49,6 +52,9 @@ def makers(parts: Parts) -> dict[str, Maker]:
 
     def canary() -> Guard:
         return CanaryText(secrets_of(settings))
+
+    def flow() -> Guard:
+        return FlowGuard(parts.manifests)
 
     def prompt_leak() -> Guard:
         return PromptLeak(parts.prompts)
@@ -66,6 +72,7 @@ def makers(parts: Parts) -> dict[str, Maker]:
         (ArgumentSize.rule, argument_size),
         (ArgumentSchema.rule, ArgumentSchema),
         (NamedSource.rule, NamedSource),
+        (FlowGuard.rule, flow),
         (DestructiveTool.rule, DestructiveTool),
         (ResultSize.rule, result_size),
         (ResultSchema.rule, ResultSchema),
@@ -90,7 +97,7 @@ def build_chains(policy: Policy, parts: Parts) -> Chains:
     Raises:
         PolicyInvalid: it names a guard that there is not, or gives one an option that it does not take.
     """
-    known = makers(parts)
+    known = makers(replace(parts, manifests=read_manifests(policy.text)))
     made: dict[str, Guard] = {}
     for edge, part in policy.edges.items():
         for name in part.guards:
