@@ -183,6 +183,8 @@ def _fits(sense: Sense, clause: Clause, tool: _Tool) -> bool:
 def _stands_for_it(clause: Clause, tool: _Tool) -> bool:
     """A pronoun stands for the thing: "send it to Alice"; then the receiver must tell the tool."""
     pronoun = bool({"it", "this", "that", "them", "these"} & {word.lower() for word in clause.words})
+    if "money" in tool.head and ACCOUNT not in clause.words:
+        return False
     return pronoun and any({"person", "channel"} & classes for classes in tool.arguments.values())
 
 
