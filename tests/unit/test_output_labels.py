@@ -69,7 +69,7 @@ async def test_the_guard_requires_or_adds_it() -> None:
     assert rejected.action == "reject"
     assert added is not None
     assert added.payload == {"text": f"Bonjour\n\n{LABELS['fr']}\n", "to": "all"}
-    assert await published(Disclosure(), text=added.payload["text"]) is None
+    assert await published(Disclosure(), text=disclose("Bonjour", PLAIN, "fr")) is None
     nothing = await published(Disclosure(add=True), to="all")
     assert nothing is not None
     assert nothing.action == "reject"

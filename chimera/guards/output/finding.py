@@ -1,5 +1,6 @@
 """What a check found in a text, what becomes of the text, and what the user said before."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -97,6 +98,25 @@ def examine(text: str, scan: Scanner) -> Outcome:
         text = replaced(text, shown, edits)
     found.append(Finding("output.unsettled", "the text changes with every edit", 0, 0, "reject", Threat.MEDIUM))
     return Outcome(text, *strictest(found), tuple(found))
+
+
+class Spans:
+    """Parts of a text. Whether something touches one of them is answered in the logarithm of their number."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        for start, end in sorted(spans):
+            if self._ends and start <= self._ends[-1]:
+                self._ends[-1] = max(end, self._ends[-1])
+            else:
+                self._starts.append(start)
+                self._ends.append(end)
+
+    def touch(self, start: int, end: int) -> bool:
+        """Whether one of them has a character between ``start`` and ``end``."""
+        last = bisect_left(self._starts, end) - 1
+        return last >= 0 and self._ends[last] > start
 
 
 def strictest(found: Iterable[Finding]) -> tuple[Action, Threat]:

@@ -14,6 +14,8 @@ _INLINE = re.compile(
     r"(?P<to><[^<>\n]{0,4000}+>|(?:\\.|[^\s()\\]|\((?:\\.|[^\s()\\]){0,2000}+\)){0,4000}+)"
     r"(?P<rest>[^()\n]{0,1000}+(?:\n[^()\n]{0,200}+)?+)(?P<end>\)?)"
 )
+_LEADS = re.compile(r"[/:\\&.]|[^\x00-\x7f]")
+"""What a target must have to lead anywhere but to a neighbour of the text."""
 _DEFINITION = re.compile(
     r"^[ \t>*+-]{0,20}\[(?P<label>[^\[\]\n]{1,500}+)\]:[ \t]{0,20}\n?[ \t>]{0,20}(?P<to><[^<>\n]{0,4000}+>|\S{1,4000}+)"
     r"(?P<rest>[^\n]{0,1000})$",
@@ -47,6 +49,9 @@ def _inline(text: str) -> Iterator[Link]:
     close = text.find("](")
     while close >= 0:
         match = cast("re.Match[str]", _INLINE.match(text, close))  # nothing in it has to be there but the brackets
+        if not _LEADS.search(match["to"]):
+            close = text.find("](", close + 2)
+            continue
         start = opened.get(close, close)
         image = start > 0 and text[start - 1] == "!"
         end = match.end() if match["end"] else match.end("to")

@@ -8,7 +8,7 @@ from stdnum import iban, luhn
 
 from chimera.core.contracts import Threat
 from chimera.core.errors import PolicyInvalid
-from chimera.guards.output.finding import Context, Finding, Scanner
+from chimera.guards.output.finding import Context, Finding, Scanner, Spans
 from chimera.guards.output.identities import identity_numbers
 from chimera.guards.output.phones import phone_numbers
 from chimera.guards.output.textguard import TextGuard
@@ -157,9 +157,9 @@ def _pieces(text: str, regions: Sequence[str]) -> Iterator[tuple[Kind, int, int]
                 yield "email", *match.span()
     if sum(char.isdigit() for char in text) < 6:
         return
-    addresses = [match.span() for match in _URL.finditer(text)]
+    addresses = Spans(match.span() for match in _URL.finditer(text))
     for kind, start, end in _numbers(text, regions):
-        if not any(low <= start < high for low, high in addresses):
+        if not addresses.touch(start, end):
             yield kind, start, end
 
 

@@ -6,7 +6,7 @@ from functools import cache
 
 from chimera.core.contracts import Threat
 from chimera.guards.output.decode import decoded_tokens
-from chimera.guards.output.finding import Context, Finding, Scanner
+from chimera.guards.output.finding import Context, Finding, Scanner, Spans
 from chimera.guards.output.randomness import is_base58check, is_token
 from chimera.guards.output.secretrules import SecretRule, secret_rules
 from chimera.guards.output.textguard import TextGuard
@@ -87,11 +87,11 @@ def _random_tokens(text: str, known: list[tuple[int, int]]) -> Iterator[Finding]
     tokens = [token for token in _TOKEN.finditer(text) if _is_suspect(token.group())]
     if not tokens:
         return
-    harmless = [match.span() for pattern in (_URL, _PUBLIC) for match in pattern.finditer(text)]
+    passed = Spans([*known, *(match.span() for pattern in (_URL, _PUBLIC) for match in pattern.finditer(text))])
     for token in tokens:
         start, end = token.span()
         fingerprint = text[max(0, start - 7) : start] == "SHA256:"
-        if not fingerprint and not any(low < end and start < high for low, high in [*harmless, *known]):
+        if not fingerprint and not passed.touch(start, end):
             yield _finding("secret.random", "a token that looks random, as keys do", start, end)
 
 
