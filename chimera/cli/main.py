@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from chimera.cli.commands import artifact, audit, evaluate, incident, policy, review, tools
+from chimera.cli.commands import artifact, audit, bench, evaluate, incident, policy, review, tools
 from chimera.cli.commands.catalogue import errors_command
 from chimera.cli.commands.demo import demo_command
 from chimera.cli.commands.doctor import doctor_command
@@ -96,3 +96,4 @@ app.add_typer(incident.app, name="incident", rich_help_panel=INSTALLATION)
 app.add_typer(policy.app, name="policy", rich_help_panel=INSTALLATION)
 app.add_typer(tools.app, name="tools", rich_help_panel=INSTALLATION)
 app.add_typer(evaluate.app, name="eval", rich_help_panel=INSTALLATION)
+app.add_typer(bench.app, name="bench", rich_help_panel=INSTALLATION)

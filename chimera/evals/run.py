@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from chimera.core.clock import SystemClock
 from chimera.core.errors import InputError
+from chimera.core.figures import print_json
 from chimera.core.settings import load_settings
 from chimera.evals.baseline import load_baseline, make_baseline, write_baseline
 from chimera.evals.cases import Case, load_cases
@@ -48,7 +48,7 @@ def main_missions(quick: bool, as_json: bool, html: Path | None, json_file: Path
     if json_file:
         _write(json_file, json.dumps(evaluation.detailed(), indent=1, ensure_ascii=False) + "\n")
     if as_json:
-        sys.stdout.write(json.dumps(evaluation.plain(), ensure_ascii=False) + "\n")
+        print_json(evaluation.plain())
     else:
         print_table(evaluation, Console())
     if update_baseline:

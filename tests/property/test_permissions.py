@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from chimera.core.errors import InputError
 from chimera.guards.permissions.cedar import Cedar, json_form
-from chimera.guards.permissions.table import UNREADABLE, Ruling, Table
+from chimera.guards.permissions.ruling import UNREADABLE, Ruling
+from chimera.guards.permissions.table import Table
 from chimera.guards.permissions.values import Entity, Uid
 
 ROLES = [Uid("Role", "worker"), Uid("Role", "work"), Uid("Role", "a:b"), Uid("Pool", "worker")]

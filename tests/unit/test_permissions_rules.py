@@ -15,7 +15,7 @@ from chimera.core.errors import ConflictError, InputError, PolicyInvalid
 from chimera.guards.permissions.authorizer import Authorizer
 from chimera.guards.permissions.directory import Directory, Kind
 from chimera.guards.permissions.policies import shipped_model, shipped_policies
-from chimera.guards.permissions.table import Ruling
+from chimera.guards.permissions.ruling import Ruling
 from chimera.guards.permissions.values import Entity, Uid
 from chimera.store.grants import Grant
 

@@ -1,15 +1,12 @@
 """The one JSON object of an evaluation: conditions, figures, goals, and whether it passed."""
 
-import operator
-import os
-import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from statistics import quantiles
 from typing import Any
 
 from chimera.core.contracts import MissionStatus
+from chimera.core.figures import Measured, machine, missed
 from chimera.core.settings import Settings
 from chimera.evals.baseline import means
 from chimera.evals.cases import KINDS, dataset_digest
@@ -21,7 +18,6 @@ from chimera.evals.workspace import SCRIPTED_PRICE
 
 NAME = "missions"
 _VERSIONS = ("chimera-swarm", "langgraph", "langchain-core", "mcp", "deepeval")
-_OPERATORS: Mapping[str, Callable[[float, float], bool]] = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
 
 
 @dataclass(frozen=True)
@@ -54,8 +50,7 @@ class Evaluation:
     @property
     def missed(self) -> list[str]:
         """The goals that do not hold."""
-        figures = self.figures
-        return [name for name, (sign, wanted) in self.goals.items() if not _OPERATORS[sign](figures[name], wanted)]
+        return missed(self.figures, self.goals)
 
     @property
     def passed(self) -> bool:
@@ -64,13 +59,7 @@ class Evaluation:
 
     def plain(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""
-        return {
-            "name": NAME,
-            "conditions": conditions(self),
-            "figures": self.figures,
-            "goals": {name: list(goal) for name, goal in self.goals.items()},
-            "pass": self.passed,
-        }
+        return Measured(NAME, conditions(self), self.figures, self.goals).plain()
 
     def detailed(self) -> dict[str, Any]:
         """The same with every case and the comparison: the JSON report."""
@@ -86,10 +75,7 @@ def conditions(evaluation: Evaluation) -> dict[str, Any]:
         "at": evaluation.at,
         "seconds": round(evaluation.seconds, 1),
         "quick": evaluation.quick,
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cores": _cores(),
-        "python": platform.python_version(),
-        "versions": {name: version for name in _VERSIONS if (version := _version(name))},
+        **machine(_VERSIONS),
         "model": roles_played(evaluation.settings),
         "store": "configured" if evaluation.settings.database_url else "embedded",
         "dataset_sha256": dataset_digest(cases),
@@ -173,14 +159,3 @@ def _percentiles(values: Sequence[float]) -> tuple[float, float]:
 
 def _ratio(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""

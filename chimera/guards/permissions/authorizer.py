@@ -6,13 +6,14 @@ from typing import Any
 from chimera.core.clock import Clock
 from chimera.guards.permissions.directory import Directory
 from chimera.guards.permissions.policies import Policies
-from chimera.guards.permissions.table import UNREADABLE, Ruling
+from chimera.guards.permissions.ruling import UNREADABLE, Ruling
 from chimera.guards.permissions.values import Entity
 from chimera.store.grants import Grant
 
 UNKNOWN_PRINCIPAL = Ruling(False, reason="unknown-principal", engine="none")
 FORGED_ROLE = Ruling(False, reason="forged-role", engine="none")
 UNKNOWN_ACTION = Ruling(False, reason="unknown-action", engine="none")
+NO_POLICY = Ruling(False, reason="no-policy")
 NOT_FOR_THIS_KIND = Ruling(False, reason="not-for-this-kind", engine="none")
 
 
@@ -66,26 +67,28 @@ class Authorizer:
         if claimed_role and claimed_role not in known.roles:
             return FORGED_ROLE
         ruling = self._policies.table.decide(known, action, resource, context)
-        if ruling.allowed and not ruling.faulty:
-            return ruling
+        if ruling.policies and not ruling.faulty:
+            return ruling  # of policies: no grant lifts what they forbid
         denied = self._denied(known, action, resource, ruling)
         # Asked with `is`: a denial is false by itself, and no grant may stand in for it.
         return denied if denied is not None else self._granted(principal, action, resource, grants)
 
     def _denied(self, known: Entity, action: str, resource: Entity, ruling: Ruling) -> Ruling | None:
-        """The denial that no grant can lift."""
+        """The denial that no grant can lift, where no policy says anything, or one cannot say it."""
         model = self._policies.model
-        if not model.applies(known.uid.type, action, resource.uid.type):
+        if not model.applies(known.kind, action, resource.kind):
             return NOT_FOR_THIS_KIND if model.knows(action) else UNKNOWN_ACTION
         if ruling.faulty:
             return ruling._replace(allowed=False, reason="policy-without-value")
-        return ruling if ruling.policies or ruling.reason == UNREADABLE else None
+        return ruling if ruling.reason == UNREADABLE else None
 
     def _granted(self, principal: str, action: str, resource: Entity, grants: Sequence[Grant]) -> Ruling:
         """What the grants say where no policy says anything."""
+        if not grants:
+            return NO_POLICY
         mine = [grant for grant in grants if grant.covers(principal, action, resource.uid.type, resource.uid.id)]
         now = self._clock.now()
         states = [grant.state(now) for grant in mine]
         if "active" in states:
             return Ruling(True, grant=mine[states.index("active")].id)
-        return Ruling(False, reason=f"grant-{states[0]}" if states else "no-policy")
+        return Ruling(False, reason=f"grant-{states[0]}") if states else NO_POLICY

@@ -8,7 +8,7 @@ from typing import Any
 import cedarpy
 
 from chimera.guards.permissions.conditions import Ancestors
-from chimera.guards.permissions.table import UNREADABLE, Ruling
+from chimera.guards.permissions.ruling import UNREADABLE, Ruling
 from chimera.guards.permissions.values import Entity, Uid, as_cedar, is_usable
 
 _FAULTY = re.compile(r"error while evaluating policy `([^`]*)`")

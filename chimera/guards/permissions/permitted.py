@@ -7,7 +7,7 @@ from typing import Protocol
 from chimera.core.clock import Clock
 from chimera.core.contracts import Decision, Threat
 from chimera.guards.permissions.authorizer import Authorizer
-from chimera.guards.permissions.table import Ruling
+from chimera.guards.permissions.ruling import Ruling
 from chimera.guards.permissions.values import Entity, Uid
 from chimera.guards.request import GuardRequest, reject
 from chimera.store.grants import Grant

@@ -1,128 +1,15 @@
 """The compiled policies: for each kind of principal, action and kind of resource, the few policies that can matter."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from chimera.core.errors import PolicyInvalid
-from chimera.guards.permissions.conditions import Ancestors, Faulty, Outside, Test, compile_conditions
+from chimera.guards.permissions.conditions import Ancestors
+from chimera.guards.permissions.operators import Faulty, Test
+from chimera.guards.permissions.rules import Rule, compile_rule
+from chimera.guards.permissions.ruling import UNREADABLE, Engine, Ruling
 from chimera.guards.permissions.values import Entity, Uid, is_usable
 
 _MAX_ROWS = 50_000
-_NONE: tuple[str, ...] = ()
-
-
-class Ruling(NamedTuple):
-    """An answer, with what it rests on. True in a condition only when it allows.
-
-    ``policies``: the ids of the forbids that hold, or else of the permits; ``faulty``: of those that had no value for
-    the request. ``reason`` names why it is denied, ``grant`` the grant that allows it. ``engine``: ``native``,
-    ``cedar`` where a policy was left to Cedar, ``none`` when it did not come to the policies.
-    """
-
-    allowed: bool
-    policies: tuple[str, ...] = _NONE
-    faulty: tuple[str, ...] = _NONE
-    reason: str = ""
-    engine: str = "native"
-    grant: str = ""
-
-    def __bool__(self) -> bool:
-        return self.allowed
-
-    @property
-    def action(self) -> Literal["allow", "reject"]:
-        """The same in the word of a guard's decision."""
-        return "allow" if self.allowed else "reject"
-
-    @staticmethod
-    def of(forbids: Sequence[str], permits: Sequence[str], faulty: Sequence[str], engine: str = "native") -> "Ruling":
-        """Cedar's rule: a forbid that holds denies, else a permit that holds allows, else it is denied."""
-        if forbids:
-            return Ruling(False, tuple(forbids), tuple(faulty), "forbidden", engine)
-        return Ruling(bool(permits), tuple(permits), tuple(faulty), "" if permits else "no-policy", engine)
-
-
-UNREADABLE = "unreadable-request"
-"""The reason for what Cedar could not be asked: a value that it cannot read, or entities that are in each other."""
-
-
-class Engine(Protocol):
-    """What can answer a request."""
-
-    def decide(self, principal: Entity, action: str, resource: Entity, context: Mapping[str, Any]) -> Ruling:
-        """Cedar's answer: a forbid that holds denies, else a permit that holds allows, else it is denied."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Scope:
-    """``principal`` or ``resource`` in the head of a policy: what it must be, what it must be in, and its type."""
-
-    itself: Uid | None = None
-    inside: Uid | None = None
-    kind: str | None = None
-
-    @staticmethod
-    def read(form: Mapping[str, Any]) -> "_Scope":
-        match form:
-            case {"op": "All"}:
-                return _Scope()
-            case {"op": "==", "entity": {"type": kind, "id": name}}:
-                return _Scope(itself=Uid(kind, name), kind=kind)
-            case {"op": "in", "entity": {"type": kind, "id": name}}:
-                return _Scope(inside=Uid(kind, name))
-            case {"op": "is", "entity_type": kind, "in": {"entity": {"type": group, "id": name}}}:
-                return _Scope(inside=Uid(group, name), kind=kind)
-            case {"op": "is", "entity_type": kind}:
-                return _Scope(kind=kind)
-            case _:
-                raise PolicyInvalid(
-                    f"a policy with the head {form} is a template, and there is nothing to fill it with"
-                )
-
-    def may_match(self, kind: str) -> bool:
-        """Whether an entity of that type can be meant."""
-        return self.kind is None or self.kind == kind
-
-
-@dataclass(frozen=True)
-class _Actions:
-    """``action`` in the head of a policy: one action, or what it must be in; neither means any."""
-
-    itself: Uid | None = None
-    inside: frozenset[Uid] | None = None
-
-    @staticmethod
-    def read(form: Mapping[str, Any]) -> "_Actions":
-        match form:
-            case {"op": "All"}:
-                return _Actions()
-            case {"op": "==", "entity": {"type": kind, "id": name}}:
-                return _Actions(itself=Uid(kind, name))
-            case _:
-                named = form["entities"] if "entities" in form else [form["entity"]]
-                return _Actions(inside=frozenset(Uid(one["type"], one["id"]) for one in named))
-
-    def may_match(self, action: Uid, groups: frozenset[Uid]) -> bool:
-        """Whether an action that is in ``groups`` is meant; a group that is named as one action means itself alone."""
-        if self.itself is not None:
-            return action == self.itself
-        return self.inside is None or not self.inside.isdisjoint(groups)
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """One policy. ``test`` is None when it has no conditions; ``native`` is False when only Cedar understands it."""
-
-    id: str
-    permits: bool
-    principal: _Scope
-    actions: "_Actions"
-    resource: _Scope
-    test: Test | None
-    native: bool
-
 
 _Entry = tuple[int, Test]
 """The bit of a policy, and all that is left to test of it."""
@@ -140,7 +27,7 @@ class _Row(NamedTuple):
     action: Uid
     held: int
     entries: tuple[_Entry, ...]
-    rules: tuple[_Rule, ...]
+    rules: tuple[Rule, ...]
     rulings: dict[int, Ruling]
 
     def ruling(self, held: int, faulty: Sequence[int] = ()) -> Ruling:
@@ -165,7 +52,7 @@ class Table:
 
         ``applies``: where it says no, no policy can permit; without one, anything can be asked.
         """
-        self._rules = [_compile(names[place], policy, actions) for place, policy in policies.items()]
+        self._rules = [compile_rule(names[place], policy, actions) for place, policy in policies.items()]
         self._actions = actions
         self._cedar = cedar
         self._applies = applies
@@ -180,24 +67,24 @@ class Table:
         """Cedar's answer: a forbid that holds denies, else a permit that holds allows, else it is denied."""
         if not is_usable(context):
             return _UNUSABLE
-        if resource.uid.type in principal.kinds or principal.uid.type in resource.kinds:
+        if resource.kind in principal.kinds or principal.kind in resource.kinds:
             related = _related(principal, resource)
             if related is None:
                 return _UNUSABLE
             principal, resource = related
-        row = self._rows.get((principal.key, action, resource.uid.type))
+        row = self._rows.get((principal.key, action, resource.kind))
         if row is None:
             row = self._row(principal, action, resource)
         native, uid, held, entries, _, rulings = row
         if not native:
             return self._cedar.decide(principal, action, resource, context)
-        faulty: list[int] = []
+        faulty: list[int] | None = None
         for bit, test in entries:
             try:
                 if test(principal, uid, resource, context):
                     held |= bit
             except (Faulty, KeyError):
-                faulty.append(bit)
+                faulty = [*(faulty or ()), bit]
         if faulty:
             return row.ruling(held, faulty)
         found = rulings.get(held)
@@ -209,7 +96,7 @@ class Table:
         uid = Uid("Action", action)
         groups = self._actions.get(uid, frozenset((uid,)))
         kind, sort = principal.uid.type, resource.uid.type
-        rules: list[_Rule] = []
+        rules: list[Rule] = []
         entries: list[_Entry] = []
         held = 0
         for rule in self._rules if self._applies is None or self._applies(kind, action, sort) else ():
@@ -253,17 +140,6 @@ def _related(principal: Entity, resource: Entity) -> tuple[Entity, Entity] | Non
     return principal, resource
 
 
-def _compile(name: str, policy: Mapping[str, Any], actions: Ancestors) -> _Rule:
-    """A policy as the table keeps it; one with anything that only Cedar understands is kept as that."""
-    principal, resource = _Scope.read(policy["principal"]), _Scope.read(policy["resource"])
-    try:
-        test, native = compile_conditions(policy["conditions"], actions), True
-    except (Outside, RecursionError):
-        test, native = None, False
-    test = _for_one(principal.itself, resource.itself, test)
-    return _Rule(name, policy["effect"] == "permit", principal, _Actions.read(policy["action"]), resource, test, native)
-
-
 def _scoped(who: Uid | None, what: Uid | None, test: Test | None) -> Test | None:
     """The test, for a policy whose head says what the principal or the resource must be in."""
     if who is None and what is None:
@@ -275,16 +151,3 @@ def _scoped(who: Uid | None, what: Uid | None, test: Test | None) -> Test | None
         return test is None or test(p, a, r, c)
 
     return scoped
-
-
-def _for_one(who: Uid | None, what: Uid | None, test: Test | None) -> Test | None:
-    """The test, for a policy that names one principal or one resource: being in it would not be enough."""
-    if who is None and what is None:
-        return test
-
-    def one(p: Entity, a: Uid, r: Entity, c: Mapping[str, Any]) -> bool:
-        if (who is not None and p.uid != who) or (what is not None and r.uid != what):
-            return False
-        return test is None or test(p, a, r, c)
-
-    return one

@@ -39,10 +39,11 @@ class Entity:
         InputError: Cedar could not read it, so no policy could be asked about it.
     """
 
-    __slots__ = ("attributes", "key", "kinds", "parents", "roles", "uid", "within")
+    __slots__ = ("attributes", "key", "kind", "kinds", "parents", "roles", "uid", "within")
 
     def __init__(self, uid: Uid, attributes: Mapping[str, Any] | None = None, parents: Sequence[Uid] = ()) -> None:
         self.uid = uid
+        self.kind = uid.type
         self.attributes: dict[str, Any] = dict(attributes or {})
         self.parents = frozenset(parents) - {uid}
         self.within = self.parents | {uid}

