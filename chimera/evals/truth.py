@@ -36,6 +36,10 @@ def rows(path: Path) -> dict[int, list[str]]:
     return {number: [_scalar(value) for value in item.values()] for number, item in enumerate(items, 1)}
 
 
+_EDITED = re.compile(r"[\[(](?:\w+)?removed(?::[^\])]*)?[\])]")
+"""What the output filter puts in the place of something, without white space."""
+
+
 def false_statement(item: Evidence, feeds: Path, observations: list[str]) -> str:
     """What is untrue about a piece of evidence; empty when it is what the feed, or else the tool, really said."""
     path = Path(item.source)
@@ -60,9 +64,23 @@ def _tells(text: str, row: list[str]) -> bool:
     for place, part in enumerate(parts):
         value = _bare(part.partition(": ")[2])
         cut = place == len(parts) - 1 and value.endswith(_CUT)
-        if value not in values and not (cut and any(known.startswith(value[:-1]) for known in values)):
+        if value in values or (cut and any(known.startswith(value[:-1]) for known in values)):
+            continue
+        if not any(_is_rest_of(value, known) for known in values):
             return False
     return True
+
+
+def _is_rest_of(shown: str, value: str) -> bool:
+    """Whether a guard's edits are all that is between the two: what is left stands in the value, in its order."""
+    left = _EDITED.split(shown)
+    place = 0
+    for part in left:
+        found = value.find(part, place)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return len(left) > 1
 
 
 def _bare(text: str) -> str:

@@ -65,6 +65,19 @@ def test_a_row_that_was_cut_is_still_true() -> None:
     assert false_statement(piece("loans.csv", 21, "shelf: nature | title: Mushroom fora…"), FEEDS, []) == ""
 
 
+def test_what_the_output_filter_took_out_is_no_untruth() -> None:
+    """And nothing else may hide behind its marks."""
+    edited = "post: status (image removed) Hand planes restored"
+    assert false_statement(piece("hostile.jsonl", 21, edited), FEEDS, []) == ""
+    for text in (
+        "post: status (image removed) Hand planes sold",
+        "post: (image removed)",
+        "post: gone [secret removed: x]",
+    ):
+        told = false_statement(piece("hostile.jsonl", 21, text), FEEDS, [])
+        assert ("something else" in told) is (text != "post: (image removed)")
+
+
 def test_what_another_tool_said_is_looked_up_in_its_result() -> None:
     item = Evidence(id="desk:monday", text="closed on Monday", source="desk")
     assert false_statement(item, FEEDS, ['{"evidence": [{"text": "closed on Monday"}]}']) == ""
