@@ -23,6 +23,7 @@ class Rule:
     reason: str
     asi: str
     weight: float
+    foreign: bool
     anchors: frozenset[str]
     pattern: re.Pattern[str]
     attack: str
@@ -55,8 +56,11 @@ def match_rules(lowered: str) -> list[Match]:
     words = set(_TOKEN.findall(lowered))
     unwrapped = _WRAP.sub(" ", lowered) if "\n" in lowered else lowered
     found: list[Match] = []
+    ascii_only = unwrapped.isascii()
     for at in _candidates(words):
         rule = load_rules()[at]
+        if rule.foreign and ascii_only:
+            continue
         for count, match in enumerate(rule.pattern.finditer(unwrapped)):
             if count == MAX_MATCHES:
                 break
@@ -89,6 +93,7 @@ def _rule(entry: Mapping[str, Any]) -> Rule:
         reason=entry["reason"],
         asi=entry["asi"],
         weight=float(entry["weight"]),
+        foreign=bool(entry.get("foreign", False)),
         anchors=frozenset(cast("list[str]", entry["anchors"])),
         pattern=re.compile(entry["pattern"]),
         attack=entry["attack"],
