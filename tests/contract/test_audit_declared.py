@@ -6,6 +6,7 @@ undeclared on the record; a kind that is missing from the table is found. An und
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,6 +103,13 @@ def test_the_table_of_rules_is_whole() -> None:
     assert set(owasp.rules().values()) <= set(owasp.risks())
     made_of_data = {rule for rule in owasp.rules() if rule.endswith("*") or rule.count(".") > 1}
     assert set(owasp.rules()) - made_of_data - rules() == set()
+
+
+def test_the_patterns_of_injections_say_the_same_as_the_table() -> None:
+    """They carry a tag of their own, next to their reasons."""
+    patterns = tomllib.loads((PACKAGE / "guards/injection/rules.toml").read_text("utf-8"))["rule"]
+    other = {rule["id"]: rule["asi"] for rule in patterns if owasp.risk_of(f"injection.{rule['id']}") != rule["asi"]}
+    assert other == {}
 
 
 def test_a_rule_is_found_by_the_longest_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
