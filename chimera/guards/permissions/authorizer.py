@@ -22,7 +22,9 @@ class Authorizer:
 
     def __init__(self, policies: Policies, directory: Directory, clock: Clock) -> None:
         self._policies = policies
+        self._decide = policies.table.decide
         self._directory = directory
+        self._find = directory.find
         self._clock = clock
 
     @property
@@ -42,6 +44,7 @@ class Authorizer:
             PolicyInvalid: it cannot be used; what was in force stays in force.
         """
         self._policies = Policies(text, self._policies.model)
+        self._decide = self._policies.table.decide
         return self._policies
 
     def allowed(
@@ -61,12 +64,12 @@ class Authorizer:
         as the schema of the action has it. ``grants`` are the grants that the principal was given; a forbid beats them.
         A policy that has no value for this request denies: what it would have said is not known.
         """
-        known = self._directory.find(principal)
+        known = self._find(principal)
         if known is None:
             return UNKNOWN_PRINCIPAL
         if claimed_role and claimed_role not in known.roles:
             return FORGED_ROLE
-        ruling = self._policies.table.decide(known, action, resource, context)
+        ruling = self._decide(known, action, resource, context)
         if ruling.policies and not ruling.faulty:
             return ruling  # of policies: no grant lifts what they forbid
         denied = self._denied(known, action, resource, ruling)

@@ -9,6 +9,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chimera.guards.permissions.forms import limit, membership, texts_of
 from chimera.guards.permissions.operators import (
     Faulty,
     Test,
@@ -19,7 +20,6 @@ from chimera.guards.permissions.operators import (
     equal,
     every,
     is_empty,
-    limited,
     none_of,
     one_of,
     ordered,
@@ -101,7 +101,7 @@ class _Compiler:
             return self.test({opposite: next(iter(expression.values()))}, depth)
         match expression:
             case {"contains": {"left": values, "right": {".": {"left": {"Var": "context"}, "attr": name}}}}:
-                texts = _texts(values)
+                texts = texts_of(values)
                 if texts is not None:
                     return none_of(texts, name)
             case _:
@@ -126,16 +126,16 @@ class _Compiler:
             raise Outside
         left, right = self.test(body["left"], depth), self.test(body["right"], depth)
         if name in _ORDER:
-            return _limit(name, body) or ordered(_ORDER[name], left, right)
+            return limit(_ORDER[name], body) or ordered(_ORDER[name], left, right)
         match name:
             case "==":
                 return equal(left, right)
             case "!=":
-                return different(left, right)
+                return membership(body) or different(left, right)
             case "in":
                 return self._in(left, right)
             case _:
-                texts = _texts(body["left"]) if name == "contains" else None
+                texts = texts_of(body["left"]) if name == "contains" else None
                 return one_of(texts, right) if texts is not None else set_method(name, left, right)
 
     def _set(self, body: Sequence[Mapping[str, Any]], depth: int) -> Test:
@@ -234,21 +234,3 @@ def _is_boolean(expression: Mapping[str, Any]) -> bool:
     """Whether an expression can have no value but a boolean."""
     name = next(iter(expression))
     return name in _ALWAYS_BOOLEAN or name in _SET_METHODS or isinstance(expression.get("Value"), bool)
-
-
-def _limit(name: str, sides: Mapping[str, Any]) -> Test | None:
-    """``context.x`` against a number, the form of most limits; None for any other form."""
-    match sides:
-        case {"left": {".": {"left": {"Var": "context"}, "attr": key}}, "right": {"Value": number}}:
-            return limited(_ORDER[name], key, number) if type(number) is int else None
-        case _:
-            return None
-
-
-def _texts(expression: Mapping[str, Any]) -> frozenset[str] | None:
-    """The members of a set of text literals; None for any other expression."""
-    if "Set" not in expression:
-        return None
-    values = [part.get("Value") for part in expression["Set"]]
-    texts = [value for value in values if isinstance(value, str)]
-    return frozenset(texts) if len(texts) == len(values) else None

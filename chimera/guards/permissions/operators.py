@@ -151,3 +151,13 @@ def limited(compare: Callable[[int, int], bool], key: str, number: int) -> Test:
         return compare(value, number)
 
     return within_limit
+
+
+def other_than(mine: str, theirs: str) -> Test:
+    """``principal.x != context.y``, the form of most memberships, as one function."""
+
+    def is_other(p: Entity, a: Uid, r: Entity, c: Mapping[str, Any]) -> bool:
+        one, other = p.attributes[mine], c[theirs]
+        return one != other if type(one) is str and type(other) is str else not is_same(one, other)
+
+    return is_other

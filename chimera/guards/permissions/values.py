@@ -69,17 +69,17 @@ class Entity:
 
 def is_usable(values: Mapping[str, Any]) -> bool:
     """Whether Cedar could read all of these attributes; it takes no float, no None and no half of a character."""
-    for name, value in values.items():
+    if not (values.keys() <= _names or all(_is_name(name) for name in values)):
+        return False
+    for value in values.values():
         kind = type(value)
-        if kind is int:
-            if not _INT_MIN <= value <= _INT_MAX:
-                return False
-        elif kind is str:
+        if kind is str:
             if not (value.isascii() or _is_text(value)):
                 return False
+        elif kind is int:
+            if not _INT_MIN <= value <= _INT_MAX:
+                return False
         elif kind is not bool and not _is_usable(value, _MAX_DEPTH):
-            return False
-        if name not in _names and not _is_name(name):
             return False
     return True
 
