@@ -19,6 +19,7 @@ from chimera.graphs.mission import build_mission
 from chimera.guards.edges import refuse_ports
 from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.gateway import SecurityGateway
+from chimera.guards.incidents import Incidents
 from chimera.guards.policy.registry import Parts
 from chimera.guards.policy.watch import PolicyWatch
 from chimera.models.calls import Models
@@ -96,19 +97,23 @@ async def open_app(
         mesh = await stack.enter_async_context(ToolMesh(servers, settings))
         agent = build_agent(checkpointer=saver)
         audit, usage = AuditLog(pool, clock), UsageLog(pool)
-        parts = Parts(settings, all_prompts())
+        reviews = ReviewQueue(pool)
+        incidents = Incidents(
+            pool, reviews, audit, clock, pool_limit=settings.incident_pool_limit, window_s=settings.incident_window_s
+        )
+        parts = Parts(settings, all_prompts(), incidents)
         context = Context(
             settings=settings,
             clock=clock,
             new_id=new_id,
             models=Models(settings, usage, new_id, roles.models),
-            gateway=SecurityGateway(PolicyWatch(parts, PolicyStore(pool, audit, clock)), audit),
+            gateway=SecurityGateway(PolicyWatch(parts, PolicyStore(pool, audit, clock)), audit, incidents),
             tools=ToolListing(mesh),
             effects=Effects(mesh, EffectJournal(pool)),
             missions=MissionStore(pool, database_url),
             usage=usage,
             audit=audit,
-            reviews=ReviewQueue(pool),
+            reviews=reviews,
             events=EventBus(redis, clock),
             artifacts=ArtifactStore(settings.home / "artifacts"),
             planner=roles.planner or Planner(),

@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from chimera.core.contracts import Decision, Threat
 from chimera.core.ids import digest
+from chimera.guards.incidents import Incidents
 from chimera.guards.request import Edge, Guard, GuardRequest, reject
 from chimera.store.audit import AuditEvent, AuditLog
 
@@ -41,8 +42,9 @@ class Policies(Protocol):
 class SecurityGateway:
     """Decides about everything that crosses an edge."""
 
-    def __init__(self, policies: Policies | Chains, audit: AuditLog) -> None:
+    def __init__(self, policies: Policies | Chains, audit: AuditLog, incidents: Incidents | None = None) -> None:
         self._policies = policies
+        self._incidents = incidents
         self._audit = audit
 
     async def validate_request(self, agent_id: str, request: GuardRequest | str) -> Decision:
@@ -77,6 +79,8 @@ class SecurityGateway:
                 },
             )
         )
+        if self._incidents is not None:
+            await self._incidents.opened(decision, request, agent_id)
         return decision
 
     async def _decide(self, request: GuardRequest) -> Decision:

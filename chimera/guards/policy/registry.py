@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chimera.core.contracts import Decision, Threat
 from chimera.core.errors import ConfigError, PolicyInvalid
 from chimera.core.plugins import GUARDS, plugins
 from chimera.core.settings import Settings
 from chimera.guards.flow import NamedSource
 from chimera.guards.gateway import Chain, Chains
+from chimera.guards.incidents import Incidents, Quarantine
+from chimera.guards.injection.scan import InjectionScan
 from chimera.guards.output.canaries import CanaryText, secrets_of
 from chimera.guards.output.channels import HiddenChannels
 from chimera.guards.output.disclosure import Disclosure
@@ -21,7 +24,7 @@ from chimera.guards.output.unsafe import UnsafeContent
 from chimera.guards.policy.document import Policy, shipped_policy
 from chimera.guards.provenance.guard import FlowGuard
 from chimera.guards.provenance.manifest import Manifest, read_manifests
-from chimera.guards.request import Guard
+from chimera.guards.request import Guard, GuardRequest, reject
 from chimera.guards.rules import (
     AllowedTool,
     ArgumentSchema,
@@ -33,16 +36,21 @@ from chimera.guards.rules import (
     ResultSize,
 )
 from chimera.guards.sanitize import GoalText, HiddenText
+from chimera.guards.validators.publish import RULE as PUBLISH_RULE
+from chimera.guards.validators.publish import publish_edge_guard
 
 Maker = Callable[..., Guard]
+PUBLISH_S = 50.0
+"""The publish edge waits for the first import of guardrails-ai, which takes seconds; nobody publishes in a hurry."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What guards are made of: the settings, the ``prompts`` that must not leave, and what is declared about tools."""
+    """What guards are made of: settings, services, ``prompts`` that must not leave, and what is declared of tools."""
 
     settings: Settings
     prompts: tuple[str, ...] = ()
+    incidents: Incidents | None = None
     manifests: Mapping[str, Manifest] = field(default_factory=dict[str, Manifest])
 
 
@@ -52,6 +60,12 @@ def makers(parts: Parts) -> dict[str, Maker]:
 
     def canary() -> Guard:
         return CanaryText(secrets_of(settings))
+
+    def quarantine() -> Guard:
+        return Quarantine(parts.incidents) if parts.incidents else Unserved(Quarantine.rule)
+
+    def publish() -> Guard:
+        return publish_edge_guard(secrets_of(settings), parts.prompts, deadline_s=PUBLISH_S)
 
     def flow() -> Guard:
         return FlowGuard(parts.manifests)
@@ -73,6 +87,9 @@ def makers(parts: Parts) -> dict[str, Maker]:
         (ArgumentSchema.rule, ArgumentSchema),
         (NamedSource.rule, NamedSource),
         (FlowGuard.rule, flow),
+        (InjectionScan.rule, InjectionScan),
+        (Quarantine.rule, quarantine),
+        (PUBLISH_RULE, publish),
         (DestructiveTool.rule, DestructiveTool),
         (ResultSize.rule, result_size),
         (ResultSchema.rule, ResultSchema),
@@ -109,8 +126,23 @@ def build_chains(policy: Policy, parts: Parts) -> Chains:
 
 
 def first_chains(settings: Settings) -> Chains:
-    """The guards of each edge as Chimera ships them."""
-    return build_chains(shipped_policy(), Parts(settings))
+    """The guards of each edge as Chimera ships them, but for those that ask a service of a running installation."""
+    chains = build_chains(shipped_policy(), Parts(settings))
+    return {
+        edge: Chain([guard for guard in chain.guards if not isinstance(guard, Unserved)], chain.deadline_s)
+        for edge, chain in chains.items()
+    }
+
+
+class Unserved:
+    """Stands for a guard whose service is not there: it lets nothing pass."""
+
+    def __init__(self, rule: str) -> None:
+        self.rule = rule
+
+    async def check(self, request: GuardRequest) -> Decision | None:
+        """Reject."""
+        return reject(self.rule, "what this guard asks is not there", Threat.MEDIUM)
 
 
 def _make(name: str, maker: Maker, options: Mapping[str, Any]) -> Guard:
