@@ -54,6 +54,21 @@ def test_plain_texts_are_not_marked(detector: InjectionDetector, text: str) -> N
     assert detector.score(text).level == 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROSE.encode().hex(),
+        base64.b64encode(PROSE.encode() * 4).decode(),
+        "".join(f"%{byte:02x}" for byte in PROSE.encode()),
+        "0a1b2c3d" * 200,
+        "-" * 900,
+        "1,2,3,4\n" * 200,
+    ],
+)
+def test_a_dump_is_not_an_attack_because_it_repeats_itself(detector: InjectionDetector, text: str) -> None:
+    assert detector.score(text).level < 2
+
+
 def test_weights_are_small_and_of_this_version() -> None:
     data = (files("chimera.guards.injection") / "weights.npz").read_bytes()
     assert len(data) <= 700_000

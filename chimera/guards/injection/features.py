@@ -17,6 +17,9 @@ WORD_BITS = 18
 CHAR_SIZES = (4,)
 WORD_SIZES = (1, 2)
 PAIR_WORDS = 8
+REPEAT_CHARS = 192
+"""An n-gram that stood at most so many characters before does not count again."""
+
 _PAIR_STEPS = 6
 
 _Index = NDArray[np.int64]
@@ -56,8 +59,8 @@ def features(text: str) -> Features:
     starts, word_hashes = _words(shown, hashed)
     return Features(
         length=len(text),
-        chars=tuple(_char_grams(hashed, size) for size in CHAR_SIZES),
-        words=tuple(_word_grams(starts, word_hashes, size) for size in WORD_SIZES),
+        chars=tuple(_news(*_char_grams(hashed, size)) for size in CHAR_SIZES),
+        words=tuple(_news(*_word_grams(starts, word_hashes, size)) for size in WORD_SIZES),
         cues=_cues(codes, _codes(text), starts, word_hashes),
         rules=(
             np.array([match.rule for match in matches], dtype=np.int64),
@@ -133,6 +136,17 @@ def _word_grams(starts: _Index, hashes: _Hash, size: int) -> tuple[_Index, _Inde
     for offset in range(size):
         total = total * _C + hashes[offset : offset + count]
     return (_mix(total) >> np.uint64(64 - WORD_BITS)).astype(np.int64), starts[:count]
+
+
+def _news(index: _Index, place: _Index) -> tuple[_Index, _Index]:
+    """The n-grams without those that stood a little before already: a dump of digits says one thing, not a hundred."""
+    if len(index) < 2:
+        return index, place
+    order = np.argsort(index, kind="stable")
+    again = np.flatnonzero((np.diff(index[order]) == 0) & (np.diff(place[order]) < REPEAT_CHARS)) + 1
+    kept = np.ones(len(index), dtype=bool)
+    kept[order[again]] = False
+    return index[kept], place[kept]
 
 
 @cache
