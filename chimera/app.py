@@ -20,6 +20,10 @@ from chimera.guards.edges import refuse_ports
 from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.incidents import Incidents
+from chimera.guards.permissions.authorizer import Authorizer
+from chimera.guards.permissions.directory import Directory
+from chimera.guards.permissions.permitted import Permitted
+from chimera.guards.permissions.policies import shipped_policies
 from chimera.guards.policy.registry import Parts
 from chimera.guards.policy.watch import PolicyWatch
 from chimera.models.calls import Models
@@ -30,9 +34,11 @@ from chimera.nodes.prompts import all_prompts
 from chimera.nodes.worker import Worker
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
+from chimera.store.audit.signing import load_signer
 from chimera.store.effects import EffectJournal
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
+from chimera.store.grants import GrantStore
 from chimera.store.migrate import ensure_schema
 from chimera.store.missions import MissionStore
 from chimera.store.policies import PolicyStore
@@ -96,12 +102,17 @@ async def open_app(
         servers = await asyncio.to_thread(tool_servers, settings)
         mesh = await stack.enter_async_context(ToolMesh(servers, settings))
         agent = build_agent(checkpointer=saver)
-        audit, usage = AuditLog(pool, clock), UsageLog(pool)
+        signer = await asyncio.to_thread(load_signer, settings)
+        audit, usage = AuditLog(pool, clock, signer), UsageLog(pool)
         reviews = ReviewQueue(pool)
         incidents = Incidents(
             pool, reviews, audit, clock, pool_limit=settings.incident_pool_limit, window_s=settings.incident_window_s
         )
-        parts = Parts(settings, all_prompts(), incidents)
+        policies = await asyncio.to_thread(shipped_policies)
+        directory = Directory(policies.model)
+        grants = GrantStore(pool, audit, clock, new_id)
+        permitted = Permitted(Authorizer(policies, directory, clock), grants, clock)
+        parts = Parts(settings, all_prompts(), incidents, permitted)
         context = Context(
             settings=settings,
             clock=clock,
@@ -120,6 +131,7 @@ async def open_app(
             worker=roles.worker or Worker(),
             judge=roles.judge or Judge(),
             dispatch=LocalDispatch(agent, settings.max_parallel),
+            directory=directory,
         )
         yield App(
             settings=settings,

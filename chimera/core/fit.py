@@ -16,10 +16,10 @@ from itertools import islice
 from typing import Any, cast
 
 import regex
-from jsonschema import Draft202012Validator, validators
-from jsonschema.exceptions import ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+
+from chimera.core.jsonschemas import Draft202012Validator, ValidationError, validators
 
 STEPS_MAX = 500_000
 REFERENCE_STEPS = 20  # following one costs about as much as twenty plain checks

@@ -4,14 +4,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from referencing import Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from chimera.core.fit import NO_OTHERS, TOO_COMPLEX, misfits, printable
 from chimera.core.forms import plain_form
+from chimera.core.jsonschemas import Draft202012Validator, SchemaError
 
 SCHEMA_MAX_BYTES = 100_000
 PROBLEMS_SHOWN = 5

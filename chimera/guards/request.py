@@ -54,6 +54,11 @@ class GuardRequest:
     seen: Sequence[Seen] = ()
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def principal(self) -> str:
+        """Who asks, in the directory of principals: a place in a mission is another agent in each mission."""
+        return f"{self.mission_id} {self.agent_id}" if self.mission_id and "/" in self.agent_id else self.agent_id
+
 
 class Guard(Protocol):
     """One rule. It answers None when it has nothing to say about a request."""

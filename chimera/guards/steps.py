@@ -9,12 +9,15 @@ from langgraph.runtime import Runtime
 from chimera.core.contracts import Decision, Evidence, Mission, ReviewDecision, ReviewItem, ReviewPoint, Task, Threat
 from chimera.core.errors import ChimeraError
 from chimera.core.ids import derived_id
+from chimera.core.settings import Settings
 from chimera.core.state import AgentState, Plain
 from chimera.core.tasks import together
 from chimera.guards.effects import ApprovedCall, Effects, ToolCatalog
 from chimera.guards.gateway import SecurityGateway
+from chimera.guards.permissions.directory import Directory, Kind
 from chimera.guards.request import Edge, GuardRequest, Seen
 from chimera.store.events import EventBus
+from chimera.store.usage import UsageLog
 from chimera.tools.capability import Capability, ToolResult
 
 MODEL_VIEW_BYTES = 40_000
@@ -32,13 +35,20 @@ class EdgeServices(Protocol):
     def tools(self) -> ToolCatalog: ...  # noqa: D102
     @property
     def events(self) -> EventBus: ...  # noqa: D102
+    @property
+    def usage(self) -> UsageLog: ...  # noqa: D102
+    @property
+    def directory(self) -> Directory: ...  # noqa: D102
+    @property
+    def settings(self) -> Settings: ...  # noqa: D102
 
 
 async def guard_call(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]:
     """Put every pending call before the gateway; apply a human's answer to the one that was escalated."""
     services: EdgeServices = runtime.context
     known = {tool.name: tool for tool in await services.tools.capabilities()}
-    calls = [await _decide(state, services, call, known) for call in _answered(state)]
+    notes = await _standing(state, services)
+    calls = [await _decide(state, services, call, known, notes) for call in _answered(state)]
     waiting = next((call for call in calls if call["decision"]["action"] == "escalate"), None)
     item = _question(state, waiting, known.get(waiting["name"])).plain() if waiting else None
     return {"calls": calls, "review_item": item, "review_decision": None} if item else {"calls": calls}
@@ -76,7 +86,28 @@ async def guard_result(state: AgentState, runtime: Runtime[Any]) -> dict[str, An
     return {"messages": messages, "observations": observed, "calls": [], "raw": []}
 
 
-async def _decide(state: AgentState, services: EdgeServices, call: Plain, known: dict[str, Capability]) -> Plain:
+async def _standing(state: AgentState, services: EdgeServices) -> Plain:
+    """What the guards may know of this agent: it is a worker of this mission, with so much left and such a history.
+
+    What it has read can make it suspicious, and no more than that: words alone do not take its work away.
+    """
+    mission = Mission.model_validate(state["mission"])
+    request = GuardRequest(Edge.TOOL_CALL, {}, state["mission_id"], agent_id=_agent(state))
+    services.directory.enroll(Kind.AGENT, request.principal, ["worker"], tenant=mission.tenant)
+    used = await services.usage.total(state["mission_id"])
+    limit = min(services.settings.max_tokens, mission.budget.tokens or services.settings.max_tokens)
+    threats = [Threat(item["threat"]) for item in state.get("observations", [])]
+    suspicious = any(threat not in (Threat.NONE, Threat.LOW) for threat in threats)
+    return {
+        "plan_round": state["plan_round"],
+        "budget_left": limit - used.tokens_in - used.tokens_out,
+        "threat": Threat.MEDIUM if suspicious else Threat.NONE,
+    }
+
+
+async def _decide(
+    state: AgentState, services: EdgeServices, call: Plain, known: dict[str, Capability], notes: Plain
+) -> Plain:
     if call.get("decision"):
         return call
     request = GuardRequest(
@@ -87,7 +118,7 @@ async def _decide(state: AgentState, services: EdgeServices, call: Plain, known:
         task=Task.model_validate(state["task"]),
         capability=known.get(call["name"]),
         seen=_seen(state, known),
-        notes={"plan_round": state["plan_round"]},
+        notes=notes,
     )
     decision = await services.gateway.validate_request(_agent(state), request)
     if edit := call.get("edit"):
@@ -229,6 +260,7 @@ async def _judge_result(
         "capability": call["name"],
         "arguments": call["args"],
         "sealed": call["sealed"],
+        "threat": decision.threat,
         "text": json.dumps(result.data, ensure_ascii=False) if result.data is not None else result.text,
         # What a tool says of its own deed is a receipt, and nothing that a claim could cite.
         "evidence": [item.plain() for item in result.evidence] if capability and capability.read_only else [],

@@ -9,6 +9,7 @@ from chimera.core.ids import NewId
 from chimera.core.settings import Settings
 from chimera.guards.effects import Effects, ToolCatalog
 from chimera.guards.gateway import SecurityGateway
+from chimera.guards.permissions.directory import Directory
 from chimera.models.calls import Caller, Models
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditEvent, AuditLog
@@ -45,6 +46,7 @@ class Context:
     worker: "Worker"
     judge: "Judge"
     dispatch: "Dispatch"
+    directory: Directory
 
     def caller(self, mission_id: str, role: str, mission: dict[str, Any]) -> Caller:
         """On whose account a role calls its model."""

@@ -3,6 +3,7 @@
 Proves FR-84, and LAW-1 for the edges that are no tools.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from chimera import Mission
 from chimera.core.clock import SystemClock
 from chimera.guards.policy import watch as watching
 from chimera.guards.policy.document import read_policy, shipped_policy
+from chimera.guards.request import Edge, GuardRequest
 from chimera.store.audit import AuditLog
 from chimera.store.policies import PolicyStore
 from chimera.store.postgres import open_pool
@@ -166,3 +168,29 @@ async def test_a_feed_of_injections_is_read_as_data_and_marked(stage: "Stage") -
     assert result.status == "done"
     assert (seen["action"], seen["rules"][0]) == ("allow", "injection.scan")
     assert seen["threat"] in ("medium", "high")
+
+
+async def test_only_an_agent_that_was_enrolled_calls_tools(stage: "Stage") -> None:
+    """Proves FR-86: a name that nobody enrolled, and a role that the directory does not know, are refused."""
+    task = stage.task(1, tools=["ledger__note"])
+    play = stage.play({"go": [stage.plan(task)]}, stage.steps("ledger__note"))
+    async with stage.swarm(play, ledger=True) as swarm:
+        result = await swarm.run("go")
+        (tool,) = [one for one in await swarm.app.context.tools.capabilities() if one.name == "ledger__note"]
+        asked = GuardRequest(
+            edge=Edge.TOOL_CALL,
+            payload={"text": "x"},
+            mission_id=result.mission_id,
+            mission=Mission(goal="go"),
+            task=task,
+            capability=tool,
+            notes={"budget_left": 1_000, "threat": "none"},
+        )
+        decide = swarm.app.context.gateway.validate_request
+        known, stranger = await decide("agent:team-1/1/t1/1", asked), await decide("agent:team-1/1/t1/9", asked)
+        forged = await decide("agent:team-1/1/t1/1", replace(asked, role="cfo"))
+        spent = await decide("agent:team-1/1/t1/1", replace(asked, notes={**asked.notes, "budget_left": 0}))
+    assert known
+    reasons = [decision.reasons[0].partition("permitted: ")[2] for decision in (stranger, forged, spent)]
+    assert reasons == ["unknown-principal", "forged-role", "forbidden (budget.used-up)"]
+    assert {decision.rules[0] for decision in (stranger, forged, spent)} == {"permission.role"}

@@ -12,8 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chimera.core.errors import InputError
-from chimera.guards.provenance.block import read_block
+from chimera.guards.provenance.block import BlockMalformed, read_block
 from chimera.guards.provenance.engine import FlowEngine
 from chimera.guards.provenance.manifest import read_manifests
 from chimera.guards.provenance.outgoing import cut
@@ -54,7 +53,7 @@ def test_printed_records_are_read_as_they_were(records: list[dict[str, Any]]) ->
 def test_any_text_is_read_in_full_or_refused(text: str) -> None:
     try:
         found = read_block(text)
-    except InputError:
+    except BlockMalformed:
         found = None
     assert read_result(text) is None or isinstance(read_result(text), (dict, list))
     if isinstance(found, (dict, list)) and found:

@@ -80,12 +80,12 @@ class Permitted:
 
         def ask(grants: Sequence[Grant] = ()) -> Ruling:
             return self._authorizer.allowed(
-                request.agent_id, action, resource, context, claimed_role=request.role, grants=grants
+                request.principal, action, resource, context, claimed_role=request.role, grants=grants
             )
 
         ruling = ask()
         if ruling.reason == "no-policy":
-            ruling = ask(await self._grants.held(request.agent_id, action, ("Capability", tool.name), tenant))
+            ruling = ask(await self._grants.held(request.principal, action, ("Capability", tool.name), tenant))
         if ruling:
             return None
         why = ruling.reason + (f" ({', '.join(ruling.policies)})" if ruling.policies else "")

@@ -21,6 +21,7 @@ from chimera.guards.output.pii import PersonalData
 from chimera.guards.output.promptleak import PromptLeak
 from chimera.guards.output.secrets import SecretText
 from chimera.guards.output.unsafe import UnsafeContent
+from chimera.guards.permissions.permitted import Permitted
 from chimera.guards.policy.document import Policy, shipped_policy
 from chimera.guards.provenance.guard import FlowGuard
 from chimera.guards.provenance.manifest import Manifest, read_manifests
@@ -51,6 +52,7 @@ class Parts:
     settings: Settings
     prompts: tuple[str, ...] = ()
     incidents: Incidents | None = None
+    permitted: Permitted | None = None
     manifests: Mapping[str, Manifest] = field(default_factory=dict[str, Manifest])
 
 
@@ -63,6 +65,9 @@ def makers(parts: Parts) -> dict[str, Maker]:
 
     def quarantine() -> Guard:
         return Quarantine(parts.incidents) if parts.incidents else Unserved(Quarantine.rule)
+
+    def permitted() -> Guard:
+        return parts.permitted or Unserved(Permitted.rule)
 
     def publish() -> Guard:
         return publish_edge_guard(secrets_of(settings), parts.prompts, deadline_s=PUBLISH_S)
@@ -89,6 +94,7 @@ def makers(parts: Parts) -> dict[str, Maker]:
         (FlowGuard.rule, flow),
         (InjectionScan.rule, InjectionScan),
         (Quarantine.rule, quarantine),
+        (Permitted.rule, permitted),
         (PUBLISH_RULE, publish),
         (DestructiveTool.rule, DestructiveTool),
         (ResultSize.rule, result_size),

@@ -10,8 +10,6 @@ Source: YAML 1.2, sections 7.3 (flow scalars) and 8.2 (block collections).
 import re
 from typing import Any
 
-from chimera.core.errors import InputError
-
 DEPTH_MAX = 32
 _KEY = re.compile(r"([A-Za-z_][\w.@+ -]{0,200}|'(?:[^'\n]|''){0,400}'|\"[^\"\\\n]{0,400}\"):(?: +|$)")
 _NUMBER = re.compile(r"[-+]?\d[\d_]*(\.\d*)?([eE][-+]?\d+)?|[-+]?\.\d+")
@@ -23,15 +21,15 @@ _ESCAPES = {
 _HEX = {"x": 2, "u": 4, "U": 8}
 
 
-class BlockMalformed(InputError):
-    """The text is not printed data of this form."""
+class BlockMalformed(ValueError):
+    """The text is not printed data of this form: it is read as plain text then."""
 
 
 def read_block(text: str) -> Any:
     """The data that was printed.
 
     Raises:
-        InputError: the text is anything else.
+        BlockMalformed: the text is anything else.
     """
     return _Reader(text).whole()
 
@@ -244,6 +242,6 @@ def _plain(text: str) -> Any:
         return None
     if text in ("true", "false"):
         return text == "true"
-    if _NUMBER.fullmatch(text) and len(text) < 40:
+    if _NUMBER.fullmatch(text) and len(text) < 1_000:
         return float(text) if any(sign in text for sign in ".eE") else int(text.replace("_", ""))
     return text

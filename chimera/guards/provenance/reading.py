@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from chimera.core.errors import InputError
 from chimera.guards.provenance.block import read_block
 
 SIZE_MAX = 2_000_000
@@ -26,7 +25,7 @@ def read_result(result: Any) -> Any:
     for reader in (_json, _printed, read_block):
         try:
             found = reader(result)
-        except (InputError, ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             continue
         if isinstance(found, Mapping | list):
             return cast("Any", found)
