@@ -56,7 +56,7 @@ def without(edge: str) -> str:
     before, after = shipped_policy().text.split(f"[edges.{edge}]")
     start = after.index("guards = ")
     end = after.index("]", start) + 1
-    return f"{before}[edges.{edge}]{after[:start]}guards = ['payment.not-configured']{after[end:]}"
+    return f"{before}[edges.{edge}]{after[:start]}guards = ['payment.not-configured', 'output.canary']{after[end:]}"
 
 
 @pytest.fixture(autouse=True)

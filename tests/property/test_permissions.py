@@ -219,7 +219,7 @@ def test_a_resource_hands_on_what_it_is_in() -> None:
 ODD = [None, 1.5, 2**63, -(2**63) - 1, "\ud800", {"__entity": {"type": "Role", "id": "worker"}}, b"x", [None], object()]
 
 
-@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", ODD, ids=[type(value).__name__ for value in ODD])
 def test_a_value_that_cedar_cannot_read_denies(value: Any) -> None:
     """Proves FR-97: what Cedar could not be asked about is denied, even where every policy permits."""
     table, cedar = engines("permit(principal, action, resource);")

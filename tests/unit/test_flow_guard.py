@@ -1,6 +1,6 @@
 """The flow guard at the tool edge: what an agent has read does not decide what it does.
 
-Proves LAW-3 and FR-85: a value of an effect comes from the user, from the plan that was made before anything was read, or
+Proves LAW-3 and FR-85: a value of an effect comes from the user, from a plan that was made before anything was read, or
 from a field that the operator declared; texts lose what came from nowhere, and anything else is a question to a human.
 """
 

@@ -93,3 +93,9 @@ def test_recursion_and_output_are_bounded() -> None:
 def test_plain_prose_has_one_view() -> None:
     assert [view.text for view in views("The train leaves at nine.")] == ["The train leaves at nine."]
     assert [view.text for view in views("")] == [""]
+
+
+@pytest.mark.parametrize("line", ["text", "Hello there", "a" * 40])
+def test_base64_below_a_line_of_letters_is_decoded_by_itself(line: str) -> None:
+    encoded = base64.b64encode(ATTACK.encode()).decode()
+    assert any(ATTACK in view.text for view in views(f"{line}\n{encoded}"))

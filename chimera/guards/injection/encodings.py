@@ -18,6 +18,7 @@ Found = tuple[str, int, int]
 """A decoded text and the stretch (start, end) of the text that it was written in."""
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=\r\n-]{16,}")
+_BASE64_LINE = re.compile(r"[A-Za-z0-9+/_=-]{16,}")
 _BASE32 = re.compile(r"[A-Z2-7]{16,}={0,6}")
 _HEX = re.compile(r"[0-9A-Fa-fx\\:,\s%-]{16,}")
 _BITS = re.compile(r"[01\s,]{32,}")
@@ -41,11 +42,19 @@ def decoded(text: str) -> Iterator[tuple[str, Found]]:
 
 
 def _base64(text: str) -> Iterator[Found]:
-    for match in _BASE64.finditer(text):
+    for match in _base64_runs(text):
         run = "".join(match[0].split()).rstrip("=").replace("-", "+").replace("_", "/").replace("=", "")
         if len(run) < 16 or (run.isalpha() and (run.islower() or run.isupper())):
             continue
         yield from _readable(run[: len(run) - (len(run) % 4 == 1)], base64.b64decode, match, pad=4)
+
+
+def _base64_runs(text: str) -> Iterator[re.Match[str]]:
+    """What may be written over several lines, and each of its lines: the last word before it could belong to neither."""
+    for match in _BASE64.finditer(text):
+        yield match
+        if "\n" in match[0] or "\r" in match[0]:
+            yield from _BASE64_LINE.finditer(text, match.start(), match.end())
 
 
 def _base32(text: str) -> Iterator[Found]:

@@ -19,14 +19,23 @@ REQUIRED: Mapping[Edge, frozenset[str]] = MappingProxyType(
     {
         Edge.INTAKE: frozenset({"intake.goal"}),
         Edge.TOOL_CALL: frozenset(
-            {"permission.tool", "limit.arguments", "schema.arguments", "flow.named-source", "flow.provenance"}
+            {
+                "incident.quarantine",
+                "permission.role",
+                "permission.tool",
+                "limit.arguments",
+                "schema.arguments",
+                "output.canary",
+                "flow.named-source",
+                "flow.provenance",
+            }
         ),
         Edge.TOOL_RESULT: frozenset({"limit.result", "schema.result"}),
-        Edge.MODEL_INPUT: frozenset(),
+        Edge.MODEL_INPUT: frozenset({"output.canary"}),
         Edge.AGENT_MESSAGE: frozenset(),
         Edge.PAYMENT: frozenset(),
         Edge.PUBLISH: frozenset(),
-        Edge.OUTPUT: frozenset({"limit.output"}),
+        Edge.OUTPUT: frozenset({"limit.output", "output.canary"}),
     }
 )
 """The guards that the laws of Chimera stand on: a policy may add to them, and may not leave them out."""
