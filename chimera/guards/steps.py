@@ -260,7 +260,7 @@ async def _judge_result(
         "capability": call["name"],
         "arguments": call["args"],
         "sealed": call["sealed"],
-        "threat": decision.threat,
+        "threat": decision.threat.value,
         "text": json.dumps(result.data, ensure_ascii=False) if result.data is not None else result.text,
         # What a tool says of its own deed is a receipt, and nothing that a claim could cite.
         "evidence": [item.plain() for item in result.evidence] if capability and capability.read_only else [],

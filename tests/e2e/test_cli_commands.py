@@ -168,7 +168,7 @@ def test_show_has_plan_decisions_verdicts_reviews_cost_and_trail(finished: dict[
     assert shown.code == 0
     for part in (
         "team-1", "✓ t1", "Guard decisions", "tool_call", "Verdicts", "✓ cited", "Reviews", "Ada", "looks right",
-        "Artifacts", "Cost", "0.00 USD", "Trail", finished["trail"], "a dry [bold red]x[/] analyst", "offline",
+        "Artifacts", "Cost", "0.00 USD", "Trail", finished["trail"], "[bold red]x[/] analyst", "offline",
     ):  # fmt: skip
         assert part in shown.out
     assert set(chimera("show", finished["mission_id"], "--json").document) == {

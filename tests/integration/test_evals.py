@@ -73,7 +73,7 @@ async def test_without_its_guard_the_canary_gets_out_and_the_case_fails(
     monkeypatch.setattr(watch, "build_chains", weak)
     found = (await play(settings, *golden("malicious-obedient-reader")))["malicious-obedient-reader"]
     failed = {name for name, score in found.scores.items() if not score.passed}
-    assert failed == {"status", "content", "fabrication", "guard", "bait"}
+    assert failed == {"status", "fabrication", "guard", "bait"}
 
 
 async def test_a_case_that_breaks_the_harness_disturbs_no_other(settings: Settings) -> None:

@@ -389,7 +389,7 @@ async def test_a_whole_mission_runs_through_it(
         result = await swarm.run(Mission(goal="Find what is rising and write a briefing", inputs={"feed": str(feed)}))
         _, document = swarm.app.context.artifacts.read(result.mission_id, "briefing.md")
         described = await swarm.describe(result.mission_id)
-    assert result.status == "done", result
+    assert result.status == "done", result.reasons
     assert "comet" in document.decode()
     assert not list(
         uncited_claims(
@@ -455,7 +455,7 @@ async def test_arguments_that_are_no_json_are_answered_as_the_protocol_wants(
     provider.script = [play(str(feed), garbled=True)]
     async with ChimeraSwarm(openai_settings(settings, provider)) as swarm:
         result = await swarm.run(Mission(goal="Find what is rising", inputs={"feed": str(feed)}))
-    assert result.status == "done", result
+    assert result.status == "done", result.reasons
     told = [message for asked in provider.asked for message in asked["messages"] if message["role"] == "tool"]
     assert any("not valid JSON" in message["content"] for message in told)
 
@@ -469,6 +469,6 @@ async def test_a_mission_that_a_model_failed_in_can_be_resumed(
         with pytest.raises(ModelFailed):
             await swarm.run(mission, mission_id="0b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c11")
         result: MissionResult = await swarm.resume("0b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c11")
-    assert result.status == "done", result
+    assert result.status == "done", result.reasons
     splits = [asked for asked in provider.asked if "Split" in repr(asked.get("tool_choice"))]
     assert len(splits) == 1, "what had been answered is not asked again"

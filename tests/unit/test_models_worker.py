@@ -9,7 +9,7 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.runtime import Runtime
 
-from chimera.core.contracts import Budget, Mission, Task, Usage
+from chimera.core.contracts import Budget, Decision, Mission, Task, Usage
 from chimera.core.errors import MissionError
 from chimera.core.ids import seeded_ids
 from chimera.core.settings import Settings
@@ -63,6 +63,9 @@ class Stage:
         def caller(mission_id: str, role: str, mission: Any) -> Caller:
             return Caller(mission_id, role, Budget())
 
+        async def allow(*_: Any) -> Decision:
+            return Decision(action="allow")
+
         self.context = cast(
             "Context",
             SimpleNamespace(
@@ -72,6 +75,7 @@ class Stage:
                 worker=Worker(),
                 tools=SimpleNamespace(capabilities=capabilities),
                 events=SimpleNamespace(publish=publish),
+                gateway=SimpleNamespace(validate_request=allow),
             ),
         )
         task = Task(id="t1", title="t", instruction="Do it", tools=[found.name for found in TOOLS])
