@@ -1,6 +1,7 @@
 """The three steps of a guarded tool hop: judge the calls, make the allowed ones, judge what came back."""
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from langchain_core.messages import ToolMessage
@@ -15,6 +16,7 @@ from chimera.core.tasks import together
 from chimera.guards.effects import ApprovedCall, Effects, ToolCatalog
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.permissions.directory import Directory, Kind
+from chimera.guards.permissions.values import Entity
 from chimera.guards.request import Edge, GuardRequest, Seen
 from chimera.store.events import EventBus
 from chimera.store.usage import UsageLog
@@ -47,8 +49,10 @@ async def guard_call(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]
     """Put every pending call before the gateway; apply a human's answer to the one that was escalated."""
     services: EdgeServices = runtime.context
     known = {tool.name: tool for tool in await services.tools.capabilities()}
-    notes = await _standing(state, services)
-    calls = [await _decide(state, services, call, known, notes) for call in _answered(state)]
+    calls = _answered(state)
+    if not all(call.get("decision") for call in calls):
+        with _enrolled(state, services):
+            calls = await _decide_all(state, services, calls, known)
     waiting = next((call for call in calls if call["decision"]["action"] == "escalate"), None)
     item = _question(state, waiting, known.get(waiting["name"])).plain() if waiting else None
     return {"calls": calls, "review_item": item, "review_decision": None} if item else {"calls": calls}
@@ -86,14 +90,31 @@ async def guard_result(state: AgentState, runtime: Runtime[Any]) -> dict[str, An
     return {"messages": messages, "observations": observed, "calls": [], "raw": []}
 
 
+def _enrolled(state: AgentState, services: EdgeServices) -> AbstractContextManager[Entity]:
+    """The agent of this state as the worker that the server runs it as, for as long as its calls are judged."""
+    principal = GuardRequest(Edge.TOOL_CALL, {}, state["mission_id"], agent_id=_agent(state)).principal
+    return services.directory.enrolled(Kind.AGENT, principal, ["worker"], tenant=state["mission"]["tenant"])
+
+
+async def _decide_all(
+    state: AgentState, services: EdgeServices, calls: list[Plain], known: dict[str, Capability]
+) -> list[Plain]:
+    """The decisions on the calls of one turn. What passes counts against the calls after it, like a call made before."""
+    notes, seen = await _standing(state, services), _seen(state, known)
+    decided: list[Plain] = []
+    for call in calls:
+        decided.append(await _decide(state, services, call, known, seen, notes))
+        if seen and decided[-1]["decision"]["action"] in ("allow", "edit"):
+            seen.append(Seen(text="", capability=known.get(call["name"]), arguments=decided[-1]["args"]))
+    return decided
+
+
 async def _standing(state: AgentState, services: EdgeServices) -> Plain:
-    """What the guards may know of this agent: it is a worker of this mission, with so much left and such a history.
+    """What the guards may know of this agent: what is left of its mission's budget, and what it has read.
 
     What it has read can make it suspicious, and no more than that: words alone do not take its work away.
     """
     mission = Mission.model_validate(state["mission"])
-    request = GuardRequest(Edge.TOOL_CALL, {}, state["mission_id"], agent_id=_agent(state))
-    services.directory.enroll(Kind.AGENT, request.principal, ["worker"], tenant=mission.tenant)
     used = await services.usage.total(state["mission_id"])
     limit = min(services.settings.max_tokens, mission.budget.tokens or services.settings.max_tokens)
     threats = [Threat(item["threat"]) for item in state.get("observations", [])]
@@ -106,7 +127,12 @@ async def _standing(state: AgentState, services: EdgeServices) -> Plain:
 
 
 async def _decide(
-    state: AgentState, services: EdgeServices, call: Plain, known: dict[str, Capability], notes: Plain
+    state: AgentState,
+    services: EdgeServices,
+    call: Plain,
+    known: dict[str, Capability],
+    seen: list[Seen],
+    notes: Plain,
 ) -> Plain:
     if call.get("decision"):
         return call
@@ -117,7 +143,7 @@ async def _decide(
         mission=Mission.model_validate(state["mission"]),
         task=Task.model_validate(state["task"]),
         capability=known.get(call["name"]),
-        seen=_seen(state, known),
+        seen=tuple(seen),
         notes=notes,
     )
     decision = await services.gateway.validate_request(_agent(state), request)
@@ -229,7 +255,7 @@ async def _perform(
 def _effect_keys(state: AgentState, calls: list[Plain]) -> list[str]:
     """The idempotency key of each call: the same task, tried or planned again, has the same effect only once.
 
-    A task that makes the very same call a second time, after the first succeeded, means a second effect.
+    The very same call again is another effect. Once the agent has read anything, the flow guard refuses it.
     """
     task = (state["mission_id"], state["team"], state["task"]["instruction"])
     made = [str(item["sealed"]) for item in state.get("observations", [])]

@@ -44,7 +44,7 @@ async def _run(state: AgentState, context: Context, answers: dict[str, Any] | No
     told = {key: value for key, value in state.items() if key != "asked"}
     run = AgentRun(
         thread_id=_thread(state),
-        state={**told, "earlier": await heard(state, context)},
+        state=told if answers else {**told, "earlier": await heard(state, context)},  # an answer finds it told already
         recursion_limit=context.settings.max_steps * STEPS_PER_TURN + STEPS_PER_TURN,
     )
     outcome: AgentOutcome = await context.dispatch.run(run, context, answers)

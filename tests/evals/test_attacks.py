@@ -22,7 +22,7 @@ from chimera.evals.attacks.run import evaluate
 from chimera.evals.attacks.suites import load_dojo
 from chimera.guards.provenance.decisions import FlowDecision
 
-good = evaluate(["banking"], ("request",), quick=True).plain()
+good = evaluate(["banking"], ("request",), quick=True).measured.plain()
 
 class Holed(guarded.FlowGuarded):
     def ask(self, tool, arguments, run):
@@ -35,7 +35,7 @@ class Broken(guarded.FlowGuarded):
 found = {"good": good}
 for name, kind in (("holed", Holed), ("broken", Broken)):
     measure.FlowGuarded = kind
-    found[name] = evaluate(["banking"], ("request",), quick=True).plain()
+    found[name] = evaluate(["banking"], ("request",), quick=True).measured.plain()
 print(json.dumps(found))
 """
 FIXED = set(

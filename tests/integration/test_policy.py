@@ -62,7 +62,9 @@ async def test_without_a_file_the_shipped_policy_holds_and_nobody_is_asked(store
     assert await kinds(pool) == []
 
 
-async def test_a_changed_file_holds_once_a_human_approved_it(store: PolicyStore, pool: Pool, tmp_path: Path) -> None:
+async def test_a_changed_file_holds_once_a_human_approved_it(
+    store: PolicyStore, pool: Pool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Two processes look at it: both go on with the old one, it is proposed once, and both take it when it counts."""
     file = tmp_path / "policy.toml"
     file.write_text(SHIPPED, "utf-8")
@@ -71,6 +73,9 @@ async def test_a_changed_file_holds_once_a_human_approved_it(store: PolicyStore,
     file.write_text(STRICTER, "utf-8")
     assert await asyncio.gather(at_output(one), at_output(other)) == [BEFORE, BEFORE]
     assert "approve" in one.problem
+    caplog.clear()
+    await one.chains()
+    assert caplog.records == [], "what waits for a human is told once, and not every second"
     (proposed,) = await store.history()
     with pytest.raises(InputError):
         await store.decide(proposed["digest"], approve=True, by="agent:team-1/t1")

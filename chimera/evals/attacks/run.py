@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from chimera.core.figures import print_json
 from chimera.core.clock import SystemClock
 from chimera.core.errors import InputError
 from chimera.evals.attacks.figures import Evaluation
@@ -36,10 +37,10 @@ def main_attacks(suites: str, plan: str, *, quick: bool, as_json: bool) -> int:
         raise InputError(f"no plan {plan}", remedy=f"Choose of {', '.join(_PLANS)}.")
     evaluation = evaluate(names(wanted or (DEVELOPMENT if quick else known)), _PLANS[plan], quick=quick)
     if as_json:
-        sys.stdout.write(json.dumps(evaluation.plain(), ensure_ascii=False) + "\n")
+        print_json(evaluation.measured.plain())
     else:
         print_table(evaluation, Console())
-    return 1 if evaluation.missed else 0
+    return 1 if evaluation.measured.missed else 0
 
 
 def evaluate(suites: Sequence[str], plans: Sequence[Plan], *, quick: bool) -> Evaluation:

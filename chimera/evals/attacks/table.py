@@ -38,7 +38,7 @@ def print_table(evaluation: Evaluation, console: Console) -> None:
     for plan, lines in evaluation.conditions["residue"].items():
         for line in lines[:40]:
             console.print(f"  [dim]{plan}[/]: {line}", highlight=False)
-    for name in evaluation.missed:
+    for name in evaluation.measured.missed:
         sign, wanted = GOALS[name]
         console.print(f"  [red]missed[/] {name} {figures[name]:g}, wanted {sign} {wanted:g}")
-    console.print("[bold red]FAIL[/]" if evaluation.missed else "[bold green]PASS[/]")
+    console.print("[bold red]FAIL[/]" if evaluation.measured.missed else "[bold green]PASS[/]")

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from chimera.core.figures import print_json
 from chimera.core.errors import InputError
 from chimera.evals.injection.figures import GOALS, Evaluated, evaluate_injection
 
@@ -20,10 +21,10 @@ def main_injection(data: Path | None, *, quick: bool, as_json: bool) -> int:
     """
     evaluated = evaluate_injection(data or _default_folder(), quick=quick)
     if as_json:
-        sys.stdout.write(json.dumps(evaluated.plain(), ensure_ascii=False) + "\n")
+        print_json(evaluated.measured.plain())
     else:
         print_evaluated(evaluated, Console())
-    return 1 if evaluated.missed else 0
+    return 1 if evaluated.measured.missed else 0
 
 
 def print_evaluated(evaluated: Evaluated, console: Console) -> None:
@@ -48,7 +49,7 @@ def print_evaluated(evaluated: Evaluated, console: Console) -> None:
     for name, value in evaluated.obfuscations.items():
         changed.add_row(name, f"{value:g}")
     console.print(changed)
-    missed = evaluated.missed
+    missed = evaluated.measured.missed
     console.print(f"[bold red]FAIL[/] {', '.join(missed)}" if missed else "[bold green]PASS[/]")
 
 

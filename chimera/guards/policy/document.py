@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chimera.core.errors import PolicyInvalid
 from chimera.core.ids import digest
+from chimera.core.invalid import first_problem
 from chimera.guards.provenance.manifest import read_manifests
 from chimera.guards.request import Edge
 
 MAX_BYTES = 1_000_000
-FORMAT = 1
 REQUIRED: Mapping[Edge, frozenset[str]] = MappingProxyType(
     {
         Edge.INTAKE: frozenset({"intake.goal"}),
@@ -92,9 +92,7 @@ def read_policy(text: str) -> Policy:
     except tomllib.TOMLDecodeError as error:
         raise PolicyInvalid(f"the policy is not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PolicyInvalid(f"the policy, {where or 'file'}: {first['msg']}") from None
+        raise PolicyInvalid(f"the policy, {first_problem(error, 'file')}") from None
     except RecursionError:
         raise PolicyInvalid("the policy is nested too deeply") from None
     _check_whole(policy)

@@ -73,15 +73,14 @@ class PolicyWatch:
         )
         if state == "approved":
             self.policy, self._chains, self.problem = found, chains, ""
-        elif self.problem != state:
-            self.problem = (
-                f"{found.digest} is {state}; `chimera policy approve {found.digest} --by NAME` puts it in force"
-            )
-            _log.warning("the policy %s is not in force: %s", self._path, self.problem)
+            return
+        problem = f"{found.digest} is {state}; `chimera policy approve {found.digest} --by NAME` puts it in force"
+        if self.problem != problem:
+            self.problem = problem
+            _log.warning("the policy %s is not in force: %s", self._path, problem)
 
     async def _start(self) -> None:
         """What held last, if it still can; else what Chimera ships with."""
-        policy = shipped_policy()
         last = await self._store.newest_approved() if self._path else None
         if last is not None:
             try:
@@ -89,8 +88,12 @@ class PolicyWatch:
                 self._chains = build_chains(policy, self._parts)
             except PolicyInvalid as error:  # of an older version, or a guard of a plug-in that is gone
                 _log.error("the approved policy %s can no longer be used: %s", last["digest"], error)
-                policy = shipped_policy()
-        self.policy, self._chains = policy, build_chains(policy, self._parts)
+            else:
+                self.policy = policy
+                return
+        policy = shipped_policy()
+        self._chains = build_chains(policy, self._parts)
+        self.policy = policy
 
 
 def _text(path: Path) -> str:
