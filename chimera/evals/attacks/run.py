@@ -1,7 +1,5 @@
 """``chimera eval attacks``: measure the suites, report, and fail where a goal is missed."""
 
-import json
-import sys
 import time
 from collections.abc import Sequence
 

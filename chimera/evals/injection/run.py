@@ -1,8 +1,6 @@
 """``chimera eval injection``: measure, print, and say whether every goal holds."""
 
-import json
 import os
-import sys
 from pathlib import Path
 
 from rich.console import Console
