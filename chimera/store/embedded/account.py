@@ -4,7 +4,8 @@ Root's servers run as the owner of the data if that is not root, else as the acc
 made one, else as ``nobody``. That account often cannot pass through the folders above the data or above the virtual
 environment (a home of mode 700 is the rule). Nobody's folders are opened up for that: where it is needed, and Linux
 allows it, the servers keep the one capability to read through folders, DAC_READ_SEARCH (containers that lack it:
-DAC_OVERRIDE), and nothing else of root.
+DAC_OVERRIDE), and nothing else of root. PostgreSQL looks for its own programs with access(2), for which the kernel
+takes capabilities away from everybody but root unless told not to: SECBIT_NO_SETUID_FIXUP, see capabilities(7).
 """
 
 import contextlib
@@ -22,6 +23,8 @@ from chimera.store.embedded.failures import of_os_error
 from chimera.store.embedded.layout import Layout
 
 _PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_KEEP_CAPS, _NO_SETUID_FIXUP = 1 << 4, 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -69,7 +72,8 @@ class Account:
         if self.uid is None:
             return
         libc = ctypes.CDLL(None, use_errno=True)
-        if self.capability is not None:
+        secure = _KEEP_CAPS | _NO_SETUID_FIXUP
+        if self.capability is not None and libc.prctl(_PR_SET_SECUREBITS, secure, 0, 0, 0):  # refused without SETPCAP
             _check(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
         os.setgroups([])
         os.setgid(self.gid)
@@ -93,7 +97,7 @@ def account_for(layout: Layout, programs: Sequence[Path]) -> Account:
     plain = _unprivileged(layout)
     capabilities = (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE) if sys.platform == "linux" else ()
     for account in (plain, *(replace(plain, capability=number) for number in capabilities)):
-        if all(_can(account, [str(program), "--version"], layout.root) for program in programs):
+        if all(_can(account, [str(program), "--version"], layout.root, program) for program in programs):
             return account
     if not _can(plain, ["/bin/sh", "-c", ":"]):
         raise StoreUnavailable(
@@ -123,13 +127,15 @@ def _unprivileged(layout: Layout) -> Account:
     )
 
 
-def _can(account: Account, command: Sequence[str], folder: Path | None = None) -> bool:
-    """Whether the account can run the command and see the folder; tried, because rules differ between systems."""
+def _can(account: Account, command: Sequence[str], *seen: Path) -> bool:
+    """Whether the account can run the command and reach some paths; tried, because rules differ between systems."""
 
     def become_and_look() -> None:
         account.become()
-        if folder is not None:
-            folder.stat()
+        for path in seen:
+            path.stat()
+            if not os.access(path, os.X_OK):  # how PostgreSQL asks
+                raise PermissionError(path)
 
     try:
         trial = subprocess.run(
