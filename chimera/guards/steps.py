@@ -147,8 +147,8 @@ async def _decide(
         notes=notes,
     )
     decision = await services.gateway.validate_request(_agent(state), request)
-    if edit := call.get("edit"):
-        decision = _agreed(decision, edit)
+    if answer := call.get("edit") or call.get("approved"):
+        decision = _agreed(decision, answer)
     await _tell(state, services, "guard", capability=call["name"], action=decision.action, rules=decision.rules)
     arguments = decision.payload if decision.payload is not None else call["args"]
     return {
@@ -170,9 +170,10 @@ def _seen(state: AgentState, known: dict[str, Capability]) -> list[Seen]:
 
 
 def _answered(state: AgentState) -> list[Plain]:
-    """The calls, with the human's answer turned into the decision on the call that it was about.
+    """The calls, with the human's answer to the one that it was about.
 
-    A call that the human edited has no decision: it has to pass the guards as if the model had made it.
+    A call that the human edited or approved has no decision: it has to pass the guards again. Days may lie between the
+    question and the answer, and in them a quarantine, a used-up budget or another policy.
     """
     answer, item = state.get("review_decision"), state.get("review_item")
     calls = list(state.get("calls", []))
@@ -182,26 +183,28 @@ def _answered(state: AgentState) -> list[Plain]:
     said = f"{decided.action} by {decided.reviewer}: {decided.reason}".rstrip(": ")
     for place, call in enumerate(calls):
         if call.get("decision", {}).get("action") == "escalate" and call["sealed"] == item["payload"]["sealed"]:
+            answered = {"id": call["id"], "name": call["name"]}
+            agreed = {"said": said, "rules": call["decision"]["rules"]}
             if decided.action == "edit" and decided.payload is not None:
-                edit = {"said": said, "rules": call["decision"]["rules"]}
-                call = {"id": call["id"], "name": call["name"], "args": decided.payload["arguments"], "edit": edit}
+                call = {**answered, "args": decided.payload["arguments"], "edit": agreed}
+            elif decided.action == "approve":
+                call = {**answered, "args": call["args"], "approved": agreed}
             else:
-                action = "allow" if decided.action == "approve" else "reject"
-                decision = Decision(action=action, threat=Threat.MEDIUM, reasons=[said], rules=["review.human"])
+                decision = Decision(action="reject", threat=Threat.MEDIUM, reasons=[said], rules=["review.human"])
                 call = {**call, "decision": decision.plain()}
             calls[place] = call
             break
     return calls
 
 
-def _agreed(decision: Decision, edit: Plain) -> Decision:
-    """The decision on an edited call: to what was asked before the human has agreed; anything new is asked again."""
-    asks_nothing_new = set(decision.rules) <= set(edit["rules"]) and decision.payload is None
+def _agreed(decision: Decision, answer: Plain) -> Decision:
+    """The decision on an answered call: to what was asked before the human has agreed; anything new is asked again."""
+    asks_nothing_new = set(decision.rules) <= set(answer["rules"]) and decision.payload is None
     action = "allow" if decision.action == "escalate" and asks_nothing_new else decision.action
     return decision.model_copy(
         update={
             "action": action,
-            "reasons": [edit["said"], *decision.reasons],
+            "reasons": [answer["said"], *decision.reasons],
             "rules": ["review.human", *decision.rules],
         }
     )
@@ -221,6 +224,7 @@ def _question(state: AgentState, call: Plain, capability: Capability | None) -> 
             "arguments": call["args"],
             "schema": capability.input_schema if capability else None,  # what an edit has to fit
             "sealed": call["sealed"],
+            "threat": call["decision"]["threat"],  # who may answer depends on it
         },
         confidence=0.0,
         reasons=call["decision"]["reasons"],
