@@ -87,7 +87,7 @@ class TeamReport(TypedDict):
 
 
 class AgentState(ReviewState):
-    """A leaf agent's channels: one task, one conversation."""
+    """A leaf agent's channels: one task, one conversation. ``marks``: the code of the marks around its data."""
 
     mission_id: str
     mission: Plain
@@ -100,6 +100,7 @@ class AgentState(ReviewState):
     feedback: NotRequired[list[str]]
     asked: NotRequired[Plain]
     messages: Annotated[list[AnyMessage], add_messages]
+    marks: NotRequired[str]
     turns: NotRequired[int]
     calls: NotRequired[list[Plain]]
     raw: NotRequired[list[Plain]]

@@ -1,6 +1,5 @@
 """Scripted models from their declaration in a case: how a golden mission gets a model that misbehaves."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -8,6 +7,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from chimera.core.spotlight import read
 from chimera.evals.cases import Call, Case, Line, Obey
 from chimera.models.scripted import ScriptedModel
 
@@ -75,7 +75,7 @@ def _as_read(message: ToolMessage) -> str:
                 return
 
     try:
-        collect(json.loads(str(message.content)))
+        collect(read(message.content))
     except ValueError:
         return str(message.content)
     return "\n".join(found)

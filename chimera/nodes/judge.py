@@ -5,13 +5,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 from pydantic import Field
 
 from chimera.core.contracts import Check, Confidence, Contract, Evidence, Plan, Task, TaskResult, Verdict
 from chimera.core.errors import ArtifactNotFound, ChimeraError, StoreError
+from chimera.core.spotlight import Marks
 from chimera.core.state import Plain, TeamState
 from chimera.core.tasks import together
 from chimera.nodes.context import Context
@@ -70,16 +70,15 @@ class Judge:
 
     async def opinion(self, request: JudgeRequest, criteria: list[str], context: Context) -> Opinion:
         """Ask the judge's model. A criterion that it leaves out has failed."""
-        body = {
-            "task": request.task.instruction,
-            "criteria": criteria,
+        data = {
             "answer": "\n\n".join(request.documents)[:TEXT_MAX],
             "evidence": [item.plain() for item in request.evidence[:100]],
             "observations": [fact[:TEXT_MAX] for fact in request.facts],
         }
+        known = {"task": request.task.instruction, "criteria": criteria}
         opinion = await context.models.structured(
             context.caller(request.mission_id, "judge", request.mission),
-            [SystemMessage(prompt("judge")), HumanMessage(json.dumps(body, ensure_ascii=False))],
+            Marks.made(context.new_id).request(prompt("judge"), known, data),
             Opinion,
         )
         return opinion.model_copy(update={"checks": _one_for_each(criteria, opinion.checks)})

@@ -1,12 +1,10 @@
 """The super-orchestrator: divides a mission over teams."""
 
-import json
-
-from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
 from chimera.core.contracts import Split
+from chimera.core.spotlight import Marks
 from chimera.core.state import MissionState, Plain
 from chimera.nodes.context import Context
 from chimera.nodes.prompts import prompt
@@ -26,7 +24,7 @@ async def orchestrator(state: MissionState, runtime: Runtime[Context]) -> Comman
     request = {key: mission[key] for key in ("goal", "inputs", "persona", "constraints")}
     split = await context.models.structured(
         context.caller(state["mission_id"], "orchestrator", mission),
-        [SystemMessage(prompt("orchestrator")), HumanMessage(json.dumps(request, ensure_ascii=False))],
+        Marks.made(context.new_id).request(prompt("orchestrator"), request, {}),
         Split,
     )
     # Names are keys of threads and rows, so two teams must not share one.

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AnyMessage
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.runtime import Runtime
 
@@ -19,6 +19,7 @@ from chimera.core.errors import (
 )
 from chimera.core.ids import digest
 from chimera.core.lexical import Bm25
+from chimera.core.spotlight import Marks
 from chimera.core.state import Plain, TeamState
 from chimera.nodes.context import Context
 from chimera.nodes.dispatch import ready_tasks
@@ -57,7 +58,7 @@ class Planner:
         problem = ""
         for _ in range(TRIES):
             try:
-                plan = await context.models.structured(caller, self._messages(request, feedback), Plan)
+                plan = await context.models.structured(caller, self._messages(request, feedback, context), Plan)
             except ModelAnswerInvalid as error:
                 problem = error.message
             else:
@@ -68,13 +69,16 @@ class Planner:
             feedback.append(problem)
         raise PlanInvalid(problem)
 
-    def _messages(self, request: PlanRequest, feedback: list[str]) -> list[SystemMessage | HumanMessage]:
+    def _messages(self, request: PlanRequest, feedback: list[str], context: Context) -> list[AnyMessage]:
         mission = request.mission
-        body = {
+        known = {
             "goal": request.team_goal,
             "inputs": mission.inputs,
             "persona": mission.persona,
             "constraints": mission.constraints,
+            "refused_tools": request.refused_tools,
+        }
+        data = {  # what servers say of their tools, and reasons that quote what agents read
             "tools": [
                 {
                     "name": tool.name,
@@ -85,9 +89,8 @@ class Planner:
                 for tool in request.tools
             ],
             "feedback": feedback,
-            "refused_tools": request.refused_tools,
         }
-        return [SystemMessage(prompt("planner")), HumanMessage(json.dumps(body, ensure_ascii=False))]
+        return Marks.made(context.new_id).request(prompt("planner"), known, data)
 
 
 async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]:

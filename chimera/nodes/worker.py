@@ -5,12 +5,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall, ToolMessage
 from langgraph.runtime import Runtime
 
 from chimera.core.contracts import Artifact, Evidence, Task, TaskResult
 from chimera.core.errors import MissionError
 from chimera.core.ids import digest
+from chimera.core.spotlight import Marks, read
 from chimera.core.state import AgentState, Plain
 from chimera.models.calls import ANSWERED_BY
 from chimera.nodes.briefing import briefed
@@ -19,6 +20,9 @@ from chimera.nodes.evidence import CITED
 from chimera.nodes.prompts import prompt
 from chimera.tools.capability import Capability
 
+KNOWN = ("goal", "inputs", "persona", "constraints")
+HEARD = ("task_id", "title", "answer", "evidence")
+"""What a model is told of an earlier task; what else travels with it is for the guards."""
 EVIDENCE_KEPT = 50
 OBSERVATION_KEPT = 60_000
 
@@ -53,18 +57,11 @@ class Worker:
         return [*opening, _renamed(message, {alias: name for name, alias in names.items()}, known_only=True)]
 
     def opening(self, state: AgentState) -> list[AnyMessage]:
-        """What the model is told first: its role, and the task as JSON."""
-        mission = state["mission"]
-        body = {
-            "task": state["task"],
-            "goal": mission["goal"],
-            "inputs": mission["inputs"],
-            "persona": mission["persona"],
-            "constraints": mission["constraints"],
-            "earlier": state.get("earlier", []),
-            "feedback": state.get("feedback", []),
-        }
-        return [SystemMessage(prompt("worker")), HumanMessage(json.dumps(body, ensure_ascii=False))]
+        """What the model is told first: its role, the task as JSON, and between marks what others said."""
+        known = {"task": state["task"], **{key: state["mission"][key] for key in KNOWN}}
+        earlier = [{key: message[key] for key in HEARD} for message in state.get("earlier", [])]
+        data = {"earlier": earlier, "feedback": state.get("feedback", [])}
+        return Marks(state.get("marks", "")).request(prompt("worker"), known, data)
 
 
 async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -77,18 +74,32 @@ async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]
         state["mission_id"], "agent", team=state["team"], task=task.id, turn=turns, attempt=state["attempt"]
     )
     tools = [tool for tool in await context.tools.capabilities() if tool.name in task.tools]
-    told = state if state.get("messages") else await briefed(state, context)
-    messages = await context.worker.turn(told, tools, context)
+    code = state.get("marks")
+    marks = Marks(code) if code else Marks.made(context.new_id)
+    told: AgentState = {**state, "marks": marks.code}
+    messages = await context.worker.turn(
+        told if state.get("messages") else await briefed(told, context), tools, context
+    )
     last = messages[-1]
     calls: list[Plain] = []
     if isinstance(last, AIMessage):
         last = _with_own_ids(last, state, turns)
         messages = [*messages[:-1], last]
         calls = [{"id": call["id"], "name": call["name"], "args": call["args"]} for call in last.tool_calls]
-        messages += [_not_json(call["id"], f"{turns}-{place}") for place, call in enumerate(last.invalid_tool_calls)]
+        messages += [
+            _not_json(marks, call["id"] or f"invalid-{turns}-{place}")
+            for place, call in enumerate(last.invalid_tool_calls)
+        ]
     made_by = last.response_metadata.get(ANSWERED_BY) or context.models.names("worker")[0]
     providers = {*state.get("provider", "").split(", "), str(made_by)} - {""}
-    return {"messages": messages, "turns": turns, "calls": calls, "raw": [], "provider": ", ".join(sorted(providers))}
+    return {
+        "messages": messages,
+        "marks": marks.code,
+        "turns": turns,
+        "calls": calls,
+        "raw": [],
+        "provider": ", ".join(sorted(providers)),
+    }
 
 
 def after_worker(state: AgentState) -> str:
@@ -130,13 +141,10 @@ def _with_own_ids(message: AIMessage, state: AgentState, turns: int) -> AIMessag
     return message.model_copy(update={"tool_calls": calls})
 
 
-def _not_json(call_id: str | None, place: str) -> ToolMessage:
+def _not_json(marks: Marks, call_id: str) -> ToolMessage:
     """The answer to a call whose arguments cannot be read: providers want one for every call."""
     error = {"code": "CH404", "message": "the arguments of the call are not valid JSON", "retryable": True}
-    call_id = call_id or f"invalid-{place}"
-    return ToolMessage(
-        id=f"result-{call_id}", content=json.dumps({"error": error}), tool_call_id=call_id, status="error"
-    )
+    return marks.answer(call_id, None, {"error": error}, failed=True)
 
 
 def _aliases(names: Sequence[str]) -> dict[str, str]:
@@ -184,7 +192,7 @@ def _artifacts(observations: list[Plain]) -> list[Artifact]:
 
 
 def _first_error(failures: list[AnyMessage]) -> Plain:
-    content = json.loads(str(failures[0].content))
+    content = read(failures[0].content)
     if "error" in content:
         return content["error"]
     return {"code": "CH500", "message": "; ".join(content.get("refused", [])), "retryable": True}

@@ -23,6 +23,7 @@ from chimera import app, swarm
 from chimera.core.contracts import Mission, Plan, ReviewDecision, ReviewItem, Task
 from chimera.core.errors import ChimeraError
 from chimera.core.settings import Settings
+from chimera.core.spotlight import read
 from chimera.models.scripted import ScriptedModel
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
@@ -88,16 +89,16 @@ def divide(_messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
 
 def plan(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
     """The planner."""
-    goal = json.loads(str(messages[1].content))["goal"]
+    goal = read(messages[1].content)["goal"]
     write_down(TURNS, {"mission": CONFIG["mission_id"], "role": "planner", "task": goal})
     return _form(tools[0], Plan(tasks=PLANS[goal], confidence=0.9).plain())
 
 
 def work(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
     """The worker: it calls the one tool of its task, and writes down each turn that it takes."""
-    request = json.loads(str(messages[1].content))
+    request = read(messages[1].content)
     title = request["task"]["title"]
-    results = [json.loads(str(message.content)) for message in messages if isinstance(message, ToolMessage)]
+    results = [read(message.content) for message in messages if isinstance(message, ToolMessage)]
     turn = {
         "mission": CONFIG["mission_id"],
         "role": "worker",

@@ -19,6 +19,7 @@ from chimera import ChimeraSwarm
 from chimera.core.clock import SystemClock
 from chimera.core.contracts import Plan, ReviewDecision, Task
 from chimera.core.settings import Settings
+from chimera.core.spotlight import read
 from chimera.models.scripted import ScriptedModel
 from chimera.store.embedded import Endpoints
 
@@ -27,8 +28,8 @@ TOKENS = {"input_tokens": 7_000, "output_tokens": 3_000, "total_tokens": 10_000}
 
 
 def told(message: BaseMessage) -> dict[str, Any]:
-    """The JSON of a message."""
-    return json.loads(str(message.content))
+    """What a message says, data between marks included."""
+    return read(message.content)
 
 
 @dataclass

@@ -30,6 +30,7 @@ from chimera.core.errors import ModelAnswerInvalid, ModelFailed, ModelTimeout
 from chimera.core.ids import random_ids
 from chimera.core.money import Money
 from chimera.core.settings import Settings
+from chimera.core.spotlight import read
 from chimera.models import calls as calling
 from chimera.models.calls import Caller, Models
 from chimera.nodes.grounding import uncited_claims
@@ -300,8 +301,8 @@ async def test_a_server_that_counts_nothing_is_estimated(provider: Provider) -> 
 
 
 def request_of(asked: dict[str, Any]) -> dict[str, Any]:
-    """The JSON that a role was given."""
-    return json.loads(asked["messages"][1]["content"])
+    """What a role was given."""
+    return read(asked["messages"][1]["content"])
 
 
 def play(feed: str, *, garbled: bool = False) -> Callable[[dict[str, Any]], Reply]:
@@ -333,7 +334,7 @@ def play(feed: str, *, garbled: bool = False) -> Callable[[dict[str, Any]], Repl
         if forced == "Opinion":
             checks = [{"criterion": text, "passed": True} for text in request["criteria"]]
             return use(("Opinion", {"checks": checks, "confidence": 0.95}))
-        results = [json.loads(message["content"]) for message in asked["messages"] if message["role"] == "tool"]
+        results = [read(message["content"]) for message in asked["messages"] if message["role"] == "tool"]
         if request["task"]["id"] == "t1":
             if garbled and not results:
                 return use(("trends__analyze_trends", '{"source": '))

@@ -25,6 +25,7 @@ from chimera.core.contracts import (
 from chimera.core.errors import ModelFailed
 from chimera.core.ids import seeded_ids
 from chimera.core.settings import Settings
+from chimera.core.spotlight import read
 from chimera.core.state import TeamState
 from chimera.models.calls import Caller, Models
 from chimera.models.scripted import ScriptedModel
@@ -53,7 +54,7 @@ class Bench:
         self.shown: list[dict[str, Any]] = []
 
         def speak(messages: Sequence[BaseMessage], _: Sequence[str]) -> AIMessage:
-            self.shown.append(json.loads(str(messages[1].content)))
+            self.shown.append(read(messages[1].content))
             args = {"checks": list(checks), "confidence": confidence}
             return AIMessage("", tool_calls=[{"name": "Opinion", "args": args, "id": "1", "type": "tool_call"}])
 
@@ -63,7 +64,9 @@ class Bench:
         def caller(mission_id: str, role: str, mission: Any) -> Caller:
             return Caller(mission_id, role, Budget())
 
-        self.context = cast("Context", SimpleNamespace(models=models, caller=caller, settings=self.settings))
+        self.context = cast(
+            "Context", SimpleNamespace(models=models, caller=caller, settings=self.settings, new_id=seeded_ids(2))
+        )
 
     async def judge(self, *criteria: tuple[str, str], **changes: Any) -> Verdict:
         listed = [Criterion.model_validate({"kind": kind, "value": value}) for kind, value in criteria]

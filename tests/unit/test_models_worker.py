@@ -13,6 +13,7 @@ from chimera.core.contracts import Budget, Decision, Mission, Task, Usage
 from chimera.core.errors import MissionError
 from chimera.core.ids import seeded_ids
 from chimera.core.settings import Settings
+from chimera.core.spotlight import read
 from chimera.core.state import AgentState
 from chimera.models.calls import Caller, Models
 from chimera.models.scripted import ScriptedModel
@@ -70,6 +71,7 @@ class Stage:
             "Context",
             SimpleNamespace(
                 settings=Settings.model_validate(settings),
+                new_id=seeded_ids(2),
                 models=models,
                 caller=caller,
                 worker=Worker(),
@@ -163,7 +165,7 @@ async def test_only_the_tools_of_the_task_are_offered() -> None:
 async def test_the_model_is_told_its_task_and_nothing_of_other_workers() -> None:
     stage = Stage(AIMessage("done"))
     await stage.turn()
-    told = json.loads(str(stage.shown[0][0][1].content))
+    told = read(stage.shown[0][0][1].content)
     assert set(told) == {"task", "goal", "inputs", "persona", "constraints", "earlier", "feedback"}
     assert (told["feedback"], told["persona"], told["inputs"]) == (["cite the rows"], "calm", {"feed": "x.csv"})
 

@@ -13,6 +13,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from chimera.core.errors import ModelAnswerInvalid
+from chimera.core.spotlight import read
 from chimera.models.offline.judging import judge
 from chimera.models.offline.planning import plan, split
 from chimera.models.offline.working import work
@@ -23,8 +24,8 @@ _FORMS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"Split": split,
 class OfflineModel(BaseChatModel):
     """Rules that answer the requests of Chimera's own roles, and nothing else.
 
-    The request is the JSON text of the first human message. A form to fill arrives as a single tool with a forced
-    choice, as for other models. Token counts are the rule "four characters are a token".
+    The request is the first human message, with the data between its marks. A form to fill arrives as a single tool
+    with a forced choice, as for other models. Token counts are the rule "four characters are a token".
     """
 
     @property
@@ -72,10 +73,10 @@ class OfflineModel(BaseChatModel):
 def _request(messages: Sequence[BaseMessage]) -> dict[str, Any]:
     first = next((part for part in messages if isinstance(part, HumanMessage)), None)
     try:
-        request = json.loads(str(first.content)) if first else None
+        request = read(first.content) if first else None
     except ValueError:
         request = None
-    if not isinstance(request, dict):
+    if request is None:
         raise ModelAnswerInvalid(
             "the offline rules read only the requests of Chimera's own roles",
             remedy="Set CHIMERA_MODEL to a chat model to talk to.",

@@ -8,6 +8,7 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from chimera.core.forms import properties
+from chimera.core.spotlight import read
 from chimera.models.offline.filling import COMPOSE, fill
 
 NOTICE = "Made by offline rules: extracted from tool results, without a language model."
@@ -55,10 +56,9 @@ def _cut(text: str, form: Mapping[str, Any]) -> str:
 
 def _read(content: str) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        return read(content)
     except ValueError:
         return {"text": content}
-    return found if isinstance(found, dict) else {"text": content}
 
 
 def _claims(result: Mapping[str, Any]) -> list[str]:

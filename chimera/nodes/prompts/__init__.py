@@ -1,7 +1,9 @@
-"""The texts that tell a model its role; each request itself is JSON."""
+"""The texts that tell a model its role; each request itself is JSON, with data between marks."""
 
 from functools import cache
 from importlib import resources
+
+from chimera.core.spotlight import SENTENCE
 
 
 @cache
@@ -13,4 +15,4 @@ def prompt(role: str) -> str:
 def all_prompts() -> tuple[str, ...]:
     """Every prompt of ours."""
     names = sorted(entry.name for entry in resources.files(__name__).iterdir() if entry.name.endswith(".md"))
-    return tuple(prompt(name.removesuffix(".md")) for name in names)
+    return (*(prompt(name.removesuffix(".md")) for name in names), SENTENCE)
