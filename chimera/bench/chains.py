@@ -1,11 +1,13 @@
 """What a guarded tool hop costs: the shipped chains before and after a call, on fresh texts of a given size."""
 
+import asyncio
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import mean, quantiles
 
-from chimera.core.contracts import Decision, Mission, Task
+from chimera.core.contracts import Mission, Task
 from chimera.core.settings import Settings
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.policy.registry import first_chains
@@ -14,6 +16,8 @@ from chimera.store.audit import GENESIS, AuditEvent, AuditLog
 from chimera.tools.capability import Capability, ToolResult
 
 SEED = 20_261_123
+FLEET = 256
+"""Hops at the same moment, of the thousands of agents that share a process."""
 SIZES = {"1kb": 1_024, "4kb": 4_096}
 _WARM_UP = 20
 _PROSE = """
@@ -58,37 +62,54 @@ class _Unwritten(AuditLog):
 async def chains(*, quick: bool) -> dict[str, float]:
     """CPU milliseconds of a hop, which is the chain before the call and the chain after it, by the size of each text.
 
-    No text comes twice, so nothing is found in a cache. ``chain_rejected`` counts hops that a guard cut short: their
-    time would say nothing, so there must be none.
+    ``chain_mean``: agents of a fleet, ``FLEET`` of them at a time. ``chain_alone_mean`` and ``chain_p99``: one hop
+    after the other. No text comes twice, so nothing is found in a cache. ``chain_rejected`` counts hops that a guard
+    cut short: their time would say nothing, so there must be none.
     """
     gateway, pick = SecurityGateway(first_chains(Settings()), _Unwritten()), random.Random(SEED)
     figures: dict[str, float] = {}
     rejected = 0
     for name, size in SIZES.items():
-        before: list[float] = []
-        after: list[float] = []
-        for number in range(_WARM_UP + (300 if quick else 3_000)):
-            call, result = _requests(pick, size)
-            spent = [await _timed(gateway, call), await _timed(gateway, result)]
-            if number >= _WARM_UP:
-                before.append(spent[0][0])
-                after.append(spent[1][0])
-                rejected += sum(decision.action == "reject" for _, decision in spent)
-        hops = [one + other for one, other in zip(before, after, strict=True)]
+        for _ in range(_WARM_UP):
+            await _hop(gateway, pick, size)
+        alone = [await _hop(gateway, pick, size) for _ in range(300 if quick else 3_000)]
+        together = [await _fleet(gateway, pick, size) for _ in range(4 if quick else 20)]
+        rejected += sum(hop.rejected for hop in (*alone, *together))
+        hops = [hop.before + hop.after for hop in alone]
         figures |= {
-            f"chain_mean_ms_{name}": _ms(mean(hops)),
+            f"chain_mean_ms_{name}": _ms(mean(hop.before + hop.after for hop in together) / FLEET),
+            f"chain_call_mean_ms_{name}": _ms(mean(hop.before for hop in together) / FLEET),
+            f"chain_result_mean_ms_{name}": _ms(mean(hop.after for hop in together) / FLEET),
+            f"chain_alone_mean_ms_{name}": _ms(mean(hops)),
             f"chain_p99_ms_{name}": _ms(_p99(hops)),
-            f"chain_call_mean_ms_{name}": _ms(mean(before)),
-            f"chain_result_mean_ms_{name}": _ms(mean(after)),
         }
     return {**figures, "chain_p99_ms": figures["chain_p99_ms_4kb"], "chain_rejected": rejected}
 
 
-async def _timed(gateway: SecurityGateway, request: GuardRequest) -> tuple[float, Decision]:
-    """Seconds of CPU time of all threads, and the decision."""
+@dataclass(frozen=True)
+class _Spent:
+    """CPU seconds of all threads before and after the calls of some hops, and how many of them were rejected."""
+
+    before: float
+    after: float
+    rejected: int
+
+
+async def _hop(gateway: SecurityGateway, pick: random.Random, size: int) -> _Spent:
+    return await _timed(gateway, [_requests(pick, size)])
+
+
+async def _fleet(gateway: SecurityGateway, pick: random.Random, size: int) -> _Spent:
+    return await _timed(gateway, [_requests(pick, size) for _ in range(FLEET)])
+
+
+async def _timed(gateway: SecurityGateway, hops: Sequence[tuple[GuardRequest, GuardRequest]]) -> _Spent:
     began = time.process_time()
-    decision = await gateway.validate_request("agent:bench/0/t1/1", request)
-    return time.process_time() - began, decision
+    before = await asyncio.gather(*(gateway.validate_request("agent:bench/0/t1/1", call) for call, _ in hops))
+    between = time.process_time()
+    after = await asyncio.gather(*(gateway.validate_request("agent:bench/0/t1/1", result) for _, result in hops))
+    rejected = sum(decision.action == "reject" for decision in (*before, *after))
+    return _Spent(between - began, time.process_time() - between, rejected)
 
 
 def _requests(pick: random.Random, size: int) -> tuple[GuardRequest, GuardRequest]:

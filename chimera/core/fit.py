@@ -65,8 +65,7 @@ def misfits(schema: Mapping[str, Any], value: Any, limit: int = 5) -> list[str]:
     _work.set(_Work())
     found: list[str] = []
     try:
-        # Without its $schema: a part that names another draft would be checked by that draft's unbounded validator.
-        for error in islice(_Bounded(_undated(schema), registry=NO_OTHERS).iter_errors(value), limit):
+        for error in islice(_validator(json.dumps(schema)).iter_errors(value), limit):
             found.append(_sentence(error))  # noqa: PERF401 - what was found before the check broke off counts
     except (_Endless, RecursionError):
         found.append(TOO_COMPLEX)
@@ -207,6 +206,14 @@ _Bounded: Any = validators.extend(
         for name, keyword in {**Draft202012Validator.VALIDATORS, **_OWN}.items()
     },
 )
+
+
+@lru_cache(maxsize=500)
+def _validator(schema: str) -> Any:
+    """The validator of a schema, as JSON, without its $schema: a part that names another draft would be checked by that
+    draft's unbounded validator.
+    """
+    return _Bounded(_undated(json.loads(schema)), registry=NO_OTHERS)
 
 
 def _undated(part: Any) -> Any:

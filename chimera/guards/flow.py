@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -84,11 +85,17 @@ def _values(value: Any, form: Any, root: Mapping[str, Any], about: _About) -> It
 def _about(name: str, form: Mapping[str, Any]) -> _About:
     if _is_bare_name(form):
         return _About.ANYTHING
-    own, said = stems(name), stems(f"{form.get('title', '')} {form.get('description', '')}"[:2_000])
+    said = f"{form.get('title', '')} {form.get('description', '')}"[:2_000]
+    return _about_words(name[:200], said, str(form.get("format", "")))
+
+
+@lru_cache(maxsize=4_096)
+def _about_words(name: str, description: str, format_: str) -> _About:
+    own, said = stems(name), stems(description)
     if own and own[-1] in _NO_PLACES:
         return _About.ANYTHING
     ends_as_place = bool(own) and (own[-1] in _PLACES or (own[-1] == "name" and bool(_PLACES & set(own[:-1]))))
-    if ends_as_place or form.get("format") in _FORMATS or _SURE_PLACES & set(said[:_OPENING_WORDS]):
+    if ends_as_place or format_ in _FORMATS or _SURE_PLACES & set(said[:_OPENING_WORDS]):
         return _About.PLACE
     undescribed_end = not said and bool(own) and own[-1] in _ENDS
     return _About.MAYBE_PLACE if undescribed_end or _PLACES & {*own, *said} else _About.ANYTHING
@@ -109,7 +116,8 @@ def _is_location(text: str, about: _About) -> bool:
     if about is _About.ANYTHING and len(stripped.splitlines()) > 1:
         return False
     return any(
-        _ABSOLUTE.match(form) or _PARENT.search(form) or (about and _is_file_like(form)) for form in _readings(stripped)
+        _ABSOLUTE.match(form) or (".." in form and _PARENT.search(form)) or (about and _is_file_like(form))
+        for form in dict.fromkeys(_readings(stripped))
     )
 
 

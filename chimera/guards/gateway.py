@@ -18,7 +18,7 @@ _THREATS = list(Threat)
 
 @dataclass(frozen=True)
 class Chain:
-    """The guards of one edge, in order, and the seconds that each may take."""
+    """The guards of one edge, in order, and the seconds that they may take together."""
 
     guards: Sequence[Guard]
     deadline_s: float = GUARD_DEADLINE_S
@@ -101,32 +101,43 @@ class SecurityGateway:
 async def _through(chain: Chain, request: GuardRequest) -> tuple[list[Decision], GuardRequest]:
     """What the guards say, up to the first rejection, and the request as they edited it."""
     found: list[Decision] = []
-    for guard in chain.guards:
-        decision = await _ask(guard, request, chain.deadline_s)
-        if decision is None:
-            continue
-        found.append(decision)
-        if decision.action == "reject":
-            break
-        if decision.payload is not None:
-            request = replace(request, payload=decision.payload)
+    guard = chain.guards[0]
+    late = False
+    try:
+        async with asyncio.timeout(chain.deadline_s) as deadline:
+            for guard in chain.guards:
+                decision = await _ask(guard, request)
+                late = deadline.expired()  # and the guard has kept the news to itself
+                if late:
+                    break
+                if decision is None:
+                    continue
+                found.append(decision)
+                if decision.action == "reject":
+                    break
+                if decision.payload is not None:
+                    request = replace(request, payload=decision.payload)
+    except TimeoutError:
+        late = True
+    if late:
+        found.append(_failed(guard, "took too long"))
     return found, request
 
 
-async def _ask(guard: Guard, request: GuardRequest, deadline_s: float) -> Decision | None:
-    """What a guard says; a guard that breaks, takes too long or says nothing that can be read has rejected."""
+async def _ask(guard: Guard, request: GuardRequest) -> Decision | None:
+    """What a guard says; a guard that breaks or says nothing that can be read has rejected."""
     try:
-        async with asyncio.timeout(deadline_s):
-            decision = cast("object", await guard.check(request))
-        if decision is None:
-            return None
-        if isinstance(decision, Decision) and (decision.action != "edit" or decision.payload is not None):
-            return decision
-        what = "gave no decision"
-    except TimeoutError:
-        what = "took too long"
+        decision = cast("object", await guard.check(request))
     except Exception as error:  # noqa: BLE001 - fail closed: a guard that breaks has not allowed anything
-        what = f"broke: {type(error).__name__}"
+        return _failed(guard, f"broke: {type(error).__name__}")
+    if decision is None:
+        return None
+    if isinstance(decision, Decision) and (decision.action != "edit" or decision.payload is not None):
+        return decision
+    return _failed(guard, "gave no decision")
+
+
+def _failed(guard: Guard, what: str) -> Decision:
     return reject("gateway.failed-closed", f"{guard.rule} {what}", Threat.MEDIUM)
 
 

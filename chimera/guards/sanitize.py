@@ -1,5 +1,6 @@
 """Texts as a human sees them: what hides in them is taken out, and a goal is text of a bounded length."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
@@ -8,6 +9,7 @@ from chimera.core.contracts import GOAL_MAX, Decision, Threat
 from chimera.guards.request import GuardRequest, reject
 
 _KEPT_CONTROLS = "\n\r\t"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Co", "Cs")  # controls, formats (zero width, bidi, tags), private use, surrogates
 # The rest of Unicode's Default_Ignorable_Code_Point: fillers, joiners and variation selectors, which can spell out
 # whole messages behind one visible character. Source: Unicode, DerivedCoreProperties.txt.
@@ -75,9 +77,14 @@ class HiddenText:
         )
 
 
+def is_plain(text: str) -> bool:
+    """Whether a text is ASCII without controls but line feeds and tabs: nearly every text, and quickly told."""
+    return text.isascii() and (text.isprintable() or not _CONTROL.search(text))
+
+
 def visible(text: str) -> str:
     """The text without what a human does not see; line breaks and tabs stay."""
-    if text.isascii() and text.isprintable():
+    if is_plain(text):
         return text
     hidden = {ord(char): None for char in set(text) if _is_hidden(char)}
     shown = text.translate(hidden) if hidden else text

@@ -9,7 +9,7 @@ import scipy.sparse as sparse
 from numpy.typing import NDArray
 
 from chimera.evals.injection.data import Corpus
-from chimera.guards.injection.classifier import CUE_MOST, RULE_MOST, windows
+from chimera.guards.injection.classifier import CUE_MOST, RULE_MOST, stretches
 from chimera.guards.injection.features import CHAR_BITS, CHAR_SIZES, WORD_BITS, WORD_SIZES, Features, cue_count
 from chimera.guards.injection.rules import load_rules
 
@@ -41,7 +41,7 @@ class Windows:
 def make_windows(corpus: Corpus) -> Windows:
     """Every window of every text, in all its views."""
     pieces = [(at, piece) for at, found in enumerate(corpus.features) for piece in found]
-    places = [_spread(windows(piece.length)) for _, piece in pieces]
+    places = [_spread([(start, end) for _, start, end in stretches(piece)]) for _, piece in pieces]
     document = np.concatenate([np.full(len(some), at) for (at, _), some in zip(pieces, places, strict=True)])
     rule_weights = np.array([rule.weight for rule in load_rules()])
     groups: list[tuple[str, int, Callable[[Features], Any], Callable[[Any, Any, int], Any]]] = [

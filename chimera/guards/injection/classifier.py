@@ -76,9 +76,13 @@ class Weights:
             marks=(numbers[3], numbers[4], numbers[5]),
         )
 
+    def risks(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The calibrated risk, 0..1, of each logit."""
+        return 1.0 / (1.0 + np.exp(-np.clip(self.slope * logits + self.offset, -60.0, 60.0)))
+
     def risk(self, logit: float) -> float:
-        """The calibrated risk, 0..1, of a logit."""
-        return float(1.0 / (1.0 + np.exp(-np.clip(self.slope * logit + self.offset, -60.0, 60.0))))
+        """The calibrated risk, 0..1, of one logit."""
+        return float(self.risks(np.array([logit]))[0])
 
 
 @cache
@@ -95,9 +99,18 @@ def windows(length: int) -> list[tuple[int, int]]:
     return [(start, start + WINDOW) for start in starts] + [(length - WINDOW, length)]
 
 
+def stretches(found: Features) -> list[tuple[int, int, int]]:
+    """The windows of every text of a sheet: (number of the text, start, end), as places of the sheet."""
+    return [
+        (number, first + start, first + end)
+        for number, (first, length) in enumerate(found.texts)
+        for start, end in windows(length)
+    ]
+
+
 def logits(found: Features, weights: Weights) -> NDArray[np.float64]:
-    """The logit of each of ``windows(found.length)``. Linear in the text."""
-    places = np.array(windows(found.length), dtype=np.int64)
+    """The logit of each of ``stretches(found)``. Linear in the texts."""
+    places = np.array(stretches(found), dtype=np.int64)[:, 1:]
     total = np.full(len(places), weights.bias, dtype=np.float64)
     for name, (index, place) in zip(_GROUPS, (*found.chars, *found.words), strict=True):
         if not len(index):
@@ -117,12 +130,14 @@ def _counted(
 ) -> NDArray[np.float64]:
     """The weighted sum in each window of the root of each count, at most ``most`` times each."""
     index, place = found
-    total = np.zeros(len(places))
     low, high = _bounds(place, places)
-    for at in np.flatnonzero(high > low):
-        kinds, counts = np.unique(index[low[at] : high[at]], return_counts=True)
-        total[at] = weights[kinds] @ np.sqrt(np.minimum(counts, most))
-    return total
+    sizes = high - low
+    # What stands in each window, one window after the other: it starts at ``low`` and goes up by one.
+    window = np.repeat(np.arange(len(places)), sizes)
+    member = np.arange(len(window)) + np.repeat(low - (np.cumsum(sizes) - sizes), sizes)
+    pairs, counts = np.unique(window * len(weights) + index[member], return_counts=True)
+    said = weights[pairs % len(weights)] * np.sqrt(np.minimum(counts, most))
+    return np.bincount(pairs // len(weights), weights=said, minlength=len(places)).astype(np.float64)
 
 
 def _bounds(place: NDArray[np.int64], places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,14 +1,15 @@
 """The detector: rules and classifier over every view of a text, to one calibrated risk with the stretches behind it."""
 
 import hashlib
+import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
-from chimera.guards.injection.classifier import Weights, logits, shipped_weights, windows
+from chimera.guards.injection.classifier import Weights, logits, shipped_weights, stretches
 from chimera.guards.injection.features import Features, features
 from chimera.guards.injection.normalise import View, views
 from chimera.guards.injection.rules import load_rules
@@ -17,6 +18,8 @@ CACHED = 4096
 MAX_SPANS = 12
 PIECE = 32_768
 """Characters that are looked at in one go, so that memory stays bounded."""
+SHEET = 65_536
+"""Characters of several pieces that are looked at together."""
 
 _OVERLAP = 384
 
@@ -34,6 +37,16 @@ class Finding:
     spans: tuple[tuple[int, int, str], ...] = ()
     rules: tuple[str, ...] = ()
     level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A part of a view of a text: what is scored in one go, and where it stands in the view."""
+
+    text: int
+    view: View
+    start: int
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,43 +78,58 @@ class InjectionDetector:
 
     def score(self, text: str) -> Finding:
         """Score one text. Linear in its length; never raises on any text."""
-        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return self.score_many([text])[0]
+
+    def known(self, text: str) -> Finding | None:
+        """What was found in a text before, if it is remembered."""
+        return self._remembered(_key(text))
+
+    def score_many(self, texts: Sequence[str]) -> list[Finding]:
+        """Score texts together, which costs much less than one after the other."""
+        keys = [_key(text) for text in texts]
+        found = {key: self._remembered(key) for key in keys}
+        fresh = {key: text for key, text in zip(keys, texts, strict=True) if found[key] is None}
+        looked = dict(zip(fresh, self._look(list(fresh.values())), strict=True))
+        with self._lock:
+            self._known.update(looked)
+            while len(self._known) > self._cached:
+                self._known.popitem(last=False)
+        return [found[key] or looked[key] for key in keys]
+
+    def _remembered(self, key: bytes) -> Finding | None:
         with self._lock:
             known = self._known.get(key)
             if known is not None:
                 self._known.move_to_end(key)
-                return known
-        found = self._look(text)
-        with self._lock:
-            self._known[key] = found
-            while len(self._known) > self._cached:
-                self._known.popitem(last=False)
-        return found
+            return known
 
-    def score_many(self, texts: Sequence[str]) -> list[Finding]:
-        """Score texts one after another; meant for a thread beside the event loop."""
-        return [self.score(text) for text in texts]
+    def _look(self, texts: Sequence[str]) -> list[Finding]:
+        best = [-math.inf] * len(texts)
+        hits: list[list[_Hit]] = [[] for _ in texts]
+        for sheet in _sheets(piece for at, text in enumerate(texts) for piece in _pieces(at, text)):
+            found = features([piece.shown for piece in sheet])
+            scores = logits(found, self.weights)
+            marked = self.weights.risks(scores) >= self.weights.marks[0]
+            for (number, start, end), logit, telling in zip(stretches(found), scores, marked, strict=True):
+                piece = sheet[number]
+                best[piece.text] = max(best[piece.text], float(logit))
+                if telling:
+                    hits[piece.text].append(_hit(float(logit), piece, found, number, start, end))
+        return [self._finding(logit, some) for logit, some in zip(best, hits, strict=True)]
 
-    def _look(self, text: str) -> Finding:
-        hits = [hit for view in views(text) for piece in _pieces(view) for hit in _hits(*piece, self.weights)]
-        if not hits:
-            return Finding(0.0)
-        hits.sort(key=lambda hit: -hit.logit)
-        risk = self.weights.risk(hits[0].logit)
+    def _finding(self, logit: float, hits: list[_Hit]) -> Finding:
+        risk = self.weights.risk(logit)
         level = sum(1 for mark in self.weights.marks if risk >= mark)
-        if not level:
-            return Finding(risk)
-        telling = [hit for hit in hits if self.weights.risk(hit.logit) >= self.weights.marks[0]]
-        spans = list(dict.fromkeys(span for hit in telling[:MAX_SPANS] for span in _spans(hit)))
-        rules = dict.fromkeys(load_rules()[rule].id for hit in telling for rule, _ in hit.rules)
+        hits.sort(key=lambda hit: -hit.logit)
+        spans = list(dict.fromkeys(span for hit in hits[:MAX_SPANS] for span in _spans(hit)))
+        rules = dict.fromkeys(load_rules()[rule].id for hit in hits for rule, _ in hit.rules)
         return Finding(risk, tuple(spans[:MAX_SPANS]), tuple(rules), level)
 
 
 def text_features(text: str) -> Iterator[Features]:
     """The features of every view of a text, in pieces of bounded length: what training and evaluation look at."""
-    for view in views(text):
-        for _, _, found in _pieces(view):
-            yield found
+    for piece in _pieces(0, text):
+        yield features([piece.shown])
 
 
 def best_logit(found: Sequence[Features], weights: Weights) -> float:
@@ -109,20 +137,36 @@ def best_logit(found: Sequence[Features], weights: Weights) -> float:
     return max(float(logits(piece, weights).max()) for piece in found)
 
 
-def _pieces(view: View) -> Iterator[tuple[View, int, Features]]:
-    for start in range(0, max(len(view.text) - _OVERLAP, 1), PIECE - _OVERLAP):
-        yield view, start, features(view.text[start : start + PIECE])
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _hits(view: View, offset: int, found: Features, weights: Weights) -> Iterator[_Hit]:
-    scores = logits(found, weights)
+def _pieces(at: int, text: str) -> Iterator[_Piece]:
+    for view in views(text):
+        for start in range(0, max(len(view.text) - _OVERLAP, 1), PIECE - _OVERLAP):
+            yield _Piece(at, view, start, view.text[start : start + PIECE])
+
+
+def _sheets(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    sheet: list[_Piece] = []
+    size = 0
+    for piece in pieces:
+        if sheet and size + len(piece.shown) > SHEET:
+            yield sheet
+            sheet, size = [], 0
+        sheet.append(piece)
+        size += len(piece.shown)
+    if sheet:
+        yield sheet
+
+
+def _hit(logit: float, piece: _Piece, found: Features, number: int, start: int, end: int) -> _Hit:
+    """A telling window, its places led back from the sheet to the view."""
     index, place = found.rules
-    stretches = windows(found.length)
-    for at in (int(at) for at in np.argsort(-scores, kind="stable")[:MAX_SPANS]):
-        start, end = stretches[at]
-        some = slice(int(np.searchsorted(place, start)), int(np.searchsorted(place, end)))
-        rules = tuple((int(rule), offset + int(begins)) for rule, begins in zip(index[some], place[some], strict=True))
-        yield _Hit(float(scores[at]), view, offset + start, offset + end, rules)
+    shift = piece.start - found.texts[number][0]
+    some = slice(int(np.searchsorted(place, start)), int(np.searchsorted(place, end)))
+    rules = tuple((int(rule), shift + int(begins)) for rule, begins in zip(index[some], place[some], strict=True))
+    return _Hit(logit, piece.view, shift + start, shift + end, rules)
 
 
 def _spans(hit: _Hit) -> Iterator[tuple[int, int, str]]:

@@ -9,9 +9,11 @@ import binascii
 import codecs
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from urllib.parse import unquote
 
+from chimera.guards.injection.hints import Hints, for_re2
 from chimera.guards.injection.words import COMMON, segmented
 
 Found = tuple[str, int, int]
@@ -27,18 +29,30 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]{2,10});")
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([nrt\"'/]))")
 _WORD = re.compile(r"[A-Za-z]+")
 _LEET_WORD = re.compile(r"(?<![\w.@$-])[A-Za-z0-9@$!+]{1,40}(?![\w@-]|\.\w)")
+_MIXED_WORD = re.compile(
+    r"(?<![\w.@$-])(?=[A-Za-z]{0,40}[0-9@$!+])(?=[0-9@$!+]{0,40}[A-Za-z])[A-Za-z0-9@$!+]{3,40}(?![\w@-]|\.\w)"
+)
 _LEET = str.maketrans("0134578@$!+", "oieastbasit")
 _SPACED = re.compile(r"(?<!\w)\w(?:[ ._*\-|/]{1,4}\w(?!\w)){5,}")
 _BREAK = re.compile(r"[ ._*\-|/]{2,4}")
 _JOINT = re.compile(r"[ ._*\-|/]")
 _ENOUGH = 3
+_COMMON_ROT13 = frozenset(codecs.encode(word, "rot13") for word in COMMON)
+_COMMON_REVERSED = frozenset(word[::-1] for word in COMMON)
 
 
 def decoded(text: str) -> Iterator[tuple[str, Found]]:
     """Every decoded stretch with the name of its code. Linear in the text; never raises."""
-    for name, decoder in DECODERS.items():
-        for found in decoder(text):
-            yield name, found
+    possible = _hints().possible(for_re2(text), ascii_only=text.isascii())
+    for at, (name, (_, decoder)) in enumerate(DECODERS.items()):
+        if at in possible:
+            for found in decoder(text):
+                yield name, found
+
+
+@cache
+def _hints() -> Hints:
+    return Hints([pattern for pattern, _ in DECODERS.values()])
 
 
 def _base64(text: str) -> Iterator[Found]:
@@ -50,7 +64,7 @@ def _base64(text: str) -> Iterator[Found]:
 
 
 def _base64_runs(text: str) -> Iterator[re.Match[str]]:
-    """What may be written over several lines, and each of its lines: the last word before it could belong to neither."""
+    """What may be written over several lines, and each of its lines: a word before it could belong to neither."""
     for match in _BASE64.finditer(text):
         yield match
         if "\n" in match[0] or "\r" in match[0]:
@@ -118,13 +132,12 @@ def _escape(match: re.Match[str]) -> str:
 
 def _shifted(text: str) -> Iterator[Found]:
     """rot13, another shift of the alphabet, or text written backwards, where that makes words of gibberish."""
-    seen = {word.lower() for word in _WORD.findall(text[:20_000])}
+    seen = set(_WORD.findall(text[:20_000].lower()))
     if not seen:
         return
-    turned = {codecs.encode(word, "rot13") for word in seen}
-    if len(turned & COMMON) >= _ENOUGH:
+    if len(seen & _COMMON_ROT13) >= _ENOUGH:
         yield codecs.encode(text, "rot13"), 0, len(text)
-    if len({word[::-1] for word in seen} & COMMON) >= _ENOUGH:
+    if len(seen & _COMMON_REVERSED) >= _ENOUGH:
         yield text[::-1], 0, len(text)
     if len(seen) >= 4 and not seen & COMMON:
         for shift in range(1, 26):
@@ -139,11 +152,7 @@ def _caesar(shift: int) -> dict[int, int]:
 
 
 def _leet(text: str) -> Iterator[Found]:
-    changed = [
-        match
-        for match in _LEET_WORD.finditer(text)
-        if len(match[0]) > 2 and not match[0].isalpha() and any(c.isalpha() for c in match[0])
-    ]
+    changed = [match for match in _MIXED_WORD.finditer(text) if not match[0].isalpha()]
     made = {match[0].translate(_LEET).lower() for match in changed}
     if len(made & COMMON) >= 2 or len(made) >= 2 * _ENOUGH:
         yield _LEET_WORD.sub(_unleet, text), changed[0].start(), changed[-1].end()
@@ -172,16 +181,16 @@ def _spaced(text: str) -> Iterator[Found]:
         yield "".join(parts) + text[place:], first, last
 
 
-DECODERS: dict[str, Callable[[str], Iterator[Found]]] = {
-    "base64": _base64,
-    "base32": _base32,
-    "hex": _hex,
-    "binary": _bits,
-    "percent": _in_place(_PERCENT, unquote, 2),
-    "entities": _in_place(_ENTITY, html.unescape, 1),
-    "escapes": _in_place(_ESCAPE, lambda text: _ESCAPE.sub(_escape, text), 1),
-    "shifted": _shifted,
-    "leet": _leet,
-    "spaced": _spaced,
+DECODERS: Mapping[str, tuple[str, Callable[[str], Iterator[Found]]]] = {
+    "base64": (r"[A-Za-z0-9+/_=\r\n-]{16}", _base64),
+    "base32": ("[A-Z2-7]{16}", _base32),
+    "hex": (r"[0-9A-Fa-fx\\:,\s%-]{16}", _hex),
+    "binary": (r"[01\s,]{32}", _bits),
+    "percent": (_PERCENT.pattern, _in_place(_PERCENT, unquote, 2)),
+    "entities": ("&[#A-Za-z]", _in_place(_ENTITY, html.unescape, 1)),
+    "escapes": (r"\\[uxnrt\"'/]", _in_place(_ESCAPE, lambda text: _ESCAPE.sub(_escape, text), 1)),
+    "shifted": ("[A-Za-z]", _shifted),
+    "leet": ("[A-Za-z][0-9@$!+]|[0-9@$!+][A-Za-z]", _leet),
+    "spaced": (r"\b\w(?:[ ._*|/-]{1,4}\w\b){5}", _spaced),
 }
-"""Every code by its name."""
+"""Every code by its name, with what stands in any text that it finds something in."""

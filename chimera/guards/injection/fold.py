@@ -11,7 +11,7 @@ from itertools import accumulate
 
 from confusable_homoglyphs.confusables import confusables_data
 
-from chimera.guards.sanitize import visible
+from chimera.guards.sanitize import is_plain, visible
 
 _FOREIGN = re.compile("[\u0370-\u03ff\u0400-\u052f\u0530-\u058f\u10a0-\u10ff\u13a0-\u13ff\uab70-\uabbf]")
 _MIXED = re.compile(r"[^\W\d_]*[A-Za-z][^\W\d_]*")
@@ -44,7 +44,7 @@ _LATIN = _Latin()
 
 def fold(text: str) -> str:
     """The text as it looks, in plain characters; never raises, whatever the code points. Case is kept."""
-    if text.isascii() and text.isprintable():
+    if is_plain(text):
         return text
     return _unmixed(text.translate(_PLAIN))
 

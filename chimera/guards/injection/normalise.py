@@ -20,23 +20,22 @@ class View:
     """One reading of a text.
 
     ``name``: the steps that led to it, such as ``plain`` or ``plain>base64``. ``start`` and ``end``: the stretch of the
-    original that it was read from. ``ends``: what leads each of its characters back, see :func:`.fold.origins`; empty
-    when every character is at its own place, None when that cannot be told.
+    original that it was read from. ``folded``: the original, if this is the fold of it; None when it was decoded.
     """
 
     name: str
     text: str
     start: int
     end: int
-    ends: tuple[int, ...] | None = None
+    folded: str | None = None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The stretch of the original behind a stretch of this view; the whole of it when it was decoded."""
-        if self.ends is None:
+        if self.folded is None:
             return self.start, self.end
-        if not self.ends:
+        if self.folded == self.text:
             return self.start + start, self.start + end
-        ends = list(self.ends)
+        ends = origins(self.folded)
         return self.start + origin(ends, start), self.start + min(origin(ends, max(end - 1, 0)) + 1, len(ends))
 
 
@@ -75,8 +74,7 @@ def _children(text: str) -> Iterator[tuple[str, tuple[str, int, int]]]:
 
 
 def _plain(text: str) -> View:
-    shown = fold(text)
-    return View("plain", shown, 0, len(text), () if shown is text else tuple(origins(text)))
+    return View("plain", fold(text), 0, len(text), text)
 
 
 def _invisible(text: str) -> Iterator[View]:

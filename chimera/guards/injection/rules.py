@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
+from chimera.guards.injection.hints import Hints, for_re2
+
 MAX_MATCHES = 64
 """Matches kept of one rule in one text."""
 
@@ -26,6 +28,7 @@ class Rule:
     foreign: bool
     anchors: frozenset[str]
     pattern: re.Pattern[str]
+    hints: Hints
     attack: str
     benign: str
 
@@ -55,11 +58,12 @@ def match_rules(lowered: str) -> list[Match]:
     """Where the rules match in a lower-case, folded text; a rule without any of its anchors there is not tried."""
     words = set(_TOKEN.findall(lowered))
     unwrapped = _WRAP.sub(" ", lowered) if "\n" in lowered else lowered
+    shown = for_re2(unwrapped)
     found: list[Match] = []
     ascii_only = unwrapped.isascii()
     for at in _candidates(words):
         rule = load_rules()[at]
-        if rule.foreign and ascii_only:
+        if (rule.foreign and ascii_only) or not rule.hints.possible(shown, ascii_only=ascii_only):
             continue
         for count, match in enumerate(rule.pattern.finditer(unwrapped)):
             if count == MAX_MATCHES:
@@ -96,6 +100,7 @@ def _rule(entry: Mapping[str, Any]) -> Rule:
         foreign=bool(entry.get("foreign", False)),
         anchors=frozenset(cast("list[str]", entry["anchors"])),
         pattern=re.compile(entry["pattern"]),
+        hints=Hints([entry["pattern"]]),
         attack=entry["attack"],
         benign=entry["benign"],
     )

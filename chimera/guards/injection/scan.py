@@ -10,12 +10,10 @@ from typing import Protocol
 from langgraph.errors import GraphBubbleUp
 
 from chimera.core.contracts import Decision, Threat
+from chimera.guards.injection.batching import BatchedDetector
 from chimera.guards.injection.detector import Finding, InjectionDetector
 from chimera.guards.request import Edge, GuardRequest
 from chimera.guards.sanitize import texts
-
-INLINE_CHARS = 8_192
-"""Longer payloads are scored in a thread, so that other agents go on and the guard's deadline holds."""
 
 OPINION_DEADLINE_S = 3.0
 _THREATS = (Threat.NONE, Threat.LOW, Threat.MEDIUM, Threat.HIGH)
@@ -40,7 +38,7 @@ class InjectionScan:
         second: SecondOpinion | None = None,
         opinion_deadline_s: float = OPINION_DEADLINE_S,
     ) -> None:
-        self._detector = detector or InjectionDetector()
+        self._detector = BatchedDetector(detector or InjectionDetector())
         self._second = second
         self._deadline_s = opinion_deadline_s
 
@@ -63,10 +61,7 @@ class InjectionScan:
 
     async def finding(self, text: str) -> Finding:
         """The finding on a text, with the second opinion where one is set up."""
-        if len(text) > INLINE_CHARS:
-            found = await asyncio.to_thread(self._detector.score, text)
-        else:
-            found = self._detector.score(text)
+        found = await self._detector.score(text)
         return found if self._second is None else await self._stricter(text, found, self._second)
 
     async def _stricter(self, text: str, found: Finding, second: SecondOpinion) -> Finding:
@@ -79,5 +74,5 @@ class InjectionScan:
             return found
         if not found.risk < risk <= 1.0:
             return found
-        level = max(found.level, sum(1 for mark in self._detector.weights.marks if risk >= mark))
+        level = max(found.level, sum(1 for mark in self._detector.detector.weights.marks if risk >= mark))
         return Finding(risk, (*found.spans, (0, len(text), "a second opinion")), found.rules, level)
