@@ -18,6 +18,8 @@ from chimera.graphs.agent import build_agent
 from chimera.graphs.mission import build_mission
 from chimera.guards.edges import refuse_ports
 from chimera.guards.effects import Effects, ToolListing
+from chimera.guards.extraction.acting import Extraction
+from chimera.guards.extraction.extractor import Extractor
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.incidents import Incidents
 from chimera.guards.permissions.authorizer import Authorizer
@@ -26,6 +28,7 @@ from chimera.guards.permissions.permitted import Permitted
 from chimera.guards.permissions.policies import shipped_policies
 from chimera.guards.policy.registry import Parts
 from chimera.guards.policy.watch import PolicyWatch
+from chimera.guards.provenance.manifest import Manifest, read_manifests
 from chimera.models.calls import Models
 from chimera.nodes.context import Context
 from chimera.nodes.judge import Judge
@@ -113,12 +116,14 @@ async def open_app(
         grants = GrantStore(pool, audit, clock, new_id)
         permitted = Permitted(Authorizer(policies, directory, clock), grants, clock)
         parts = Parts(settings, all_prompts(), incidents, permitted)
+        watch = PolicyWatch(parts, PolicyStore(pool, audit, clock))
+        models = Models(settings, usage, new_id, roles.models)
         context = Context(
             settings=settings,
             clock=clock,
             new_id=new_id,
-            models=Models(settings, usage, new_id, roles.models),
-            gateway=SecurityGateway(PolicyWatch(parts, PolicyStore(pool, audit, clock)), audit, incidents),
+            models=models,
+            gateway=SecurityGateway(watch, audit, incidents),
             tools=ToolListing(mesh),
             effects=Effects(mesh, EffectJournal(pool)),
             missions=MissionStore(pool, database_url),
@@ -132,6 +137,7 @@ async def open_app(
             judge=roles.judge or Judge(),
             dispatch=LocalDispatch(agent, settings.max_parallel),
             directory=directory,
+            extraction=Extraction(Extractor(models, audit, new_id), settings.extraction, lambda: _declared(watch)),
         )
         yield App(
             settings=settings,
@@ -142,6 +148,11 @@ async def open_app(
             mission=build_mission(checkpointer=saver),
             agent=agent,
         )
+
+
+def _declared(watch: PolicyWatch) -> Mapping[str, Manifest]:
+    """The manifests of tools of the policy in force."""
+    return read_manifests(watch.policy.text) if watch.policy else {}
 
 
 def tool_servers(settings: Settings) -> list[ServerSpec]:

@@ -6,7 +6,7 @@ named by ``CHIMERA_CONFIG``), defaults. ``chimera init`` writes a commented ``ch
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
@@ -16,7 +16,7 @@ from chimera.core.errors import SettingsInvalid
 from chimera.core.invalid import first_problem
 
 CONFIG_FILE = "chimera.toml"
-ROLES = ("orchestrator", "planner", "worker", "judge")
+ROLES = ("orchestrator", "planner", "worker", "judge", "extractor")
 
 _Url = Annotated[SecretStr | None, BeforeValidator(lambda value: value or None)]  # "" in a shell means: not set
 
@@ -36,7 +36,7 @@ class Settings(BaseSettings):
 
     model: str = Field(default="offline", description="offline, or PROVIDER:MODEL of any LangChain chat model")
     models: dict[str, str] = Field(
-        default_factory=dict, description="a model per role: orchestrator, planner, worker, judge"
+        default_factory=dict, description="a model per role: orchestrator, planner, worker, judge, extractor"
     )
     model_fallbacks: list[str] = Field(default_factory=list, description="models to try when the first one fails")
     model_base_url: str | None = Field(default=None, description="base URL of an OpenAI-compatible service")
@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     trend_feed: str | None = Field(default=None, description="feed that TrendFetcher reads when none is given")
 
     policy: Path | None = Field(default=None, description="security policy instead of the one Chimera ships with")
+    extraction: Literal["never", "on_threat", "always"] = Field(
+        default="on_threat", description="when an agent is shown typed values of a tool result instead of its text"
+    )
 
     audit_key: Path | None = Field(
         default=None, description="PEM file of the Ed25519 key that signs the audit log; default: one in home"

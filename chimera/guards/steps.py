@@ -15,6 +15,8 @@ from chimera.core.spotlight import Marks
 from chimera.core.state import AgentState, Plain
 from chimera.core.tasks import together
 from chimera.guards.effects import ApprovedCall, Effects, ToolCatalog
+from chimera.guards.extraction.acting import Extraction
+from chimera.guards.extraction.extractor import Asked
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.permissions.directory import Directory, Kind
 from chimera.guards.permissions.values import Entity
@@ -42,6 +44,8 @@ class EdgeServices(Protocol):
     def usage(self) -> UsageLog: ...  # noqa: D102
     @property
     def directory(self) -> Directory: ...  # noqa: D102
+    @property
+    def extraction(self) -> Extraction: ...  # noqa: D102
     @property
     def settings(self) -> Settings: ...  # noqa: D102
 
@@ -296,7 +300,19 @@ async def _judge_result(
         # What a tool says of its own deed is a receipt, and nothing that a claim could cite.
         "evidence": [item.plain() for item in result.evidence] if capability and capability.read_only else [],
     }
-    return _view(result), observation
+    return await _shown(state, services, result, capability, decision.threat), observation
+
+
+async def _shown(
+    state: AgentState, services: EdgeServices, result: ToolResult, capability: Capability | None, threat: Threat
+) -> Plain:
+    """What a model sees of a result: itself, or of one that looks like an attack its typed values."""
+    if not services.extraction.of_results(threat):
+        return _view(result)
+    about = {"task": state["task"]["id"], "capability": capability.name if capability else ""}
+    asked = Asked(state["mission_id"], state["mission"], _agent(state), threat, about)
+    await _tell(state, services, "extracted", capability=about["capability"], threat=threat.value)
+    return await services.extraction.result(result, capability, asked)
 
 
 def _view(result: ToolResult) -> Plain:

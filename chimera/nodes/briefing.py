@@ -1,10 +1,11 @@
 """What an agent is told: the words of other agents, and everything that a model is shown first, pass their guards."""
 
-from typing import Any
+from typing import Any, cast
 
 from chimera.core.contracts import Decision, Mission, Task
 from chimera.core.errors import GuardRejected
 from chimera.core.state import AgentState, Plain
+from chimera.guards.extraction.extractor import Asked
 from chimera.guards.request import Edge, GuardRequest
 from chimera.nodes.context import Context
 
@@ -12,17 +13,29 @@ WITHHELD = "[withheld: {}]"
 
 
 async def heard(state: AgentState, context: Context) -> list[Plain]:
-    """The results of earlier tasks as this agent may hear them: edited, or withheld with the reason."""
+    """The results of earlier tasks as this agent may hear them: edited, as typed values, or withheld with the reason.
+
+    Their evidence passes the same guards, as it is text of others too.
+    """
     messages: list[Plain] = []
     for message in state.get("earlier", []):
-        payload = {"from": message["title"], "text": message["answer"]}
+        payload = {"from": message["title"], "text": message["answer"], "evidence": message["evidence"]}
         decision = await _ask(state, context, Edge.AGENT_MESSAGE, payload)
-        text = message["answer"]
+        text, evidence = message["answer"], cast("list[Plain]", message["evidence"])
         if not decision:
-            text = WITHHELD.format("; ".join(decision.reasons))
+            text, evidence = WITHHELD.format("; ".join(decision.reasons)), []
         elif decision.payload is not None:
-            text = decision.payload["text"]
-        messages.append({**message, "answer": text, "evidence": message["evidence"] if decision else []})
+            text, evidence = decision.payload["text"], decision.payload["evidence"]
+        if decision and context.extraction.of_messages(decision.threat):
+            asked = Asked(
+                state["mission_id"],
+                state["mission"],
+                _agent(state),
+                decision.threat,
+                {"task": state["task"]["id"], "from": message["task_id"]},
+            )
+            text, evidence = await context.extraction.message(text, evidence, asked)
+        messages.append({**message, "answer": text, "evidence": evidence})
     return messages
 
 
@@ -53,9 +66,13 @@ async def briefed(state: AgentState, context: Context) -> AgentState:
     return {**state, **parts, "mission": {**mission, **known}}  # pyright: ignore[reportReturnType]
 
 
+def _agent(state: AgentState) -> str:
+    return f"agent:{state['team']}/{state['plan_round']}/{state['task']['id']}/{state['attempt']}"
+
+
 async def _ask(state: AgentState, context: Context, edge: Edge, payload: dict[str, Any]) -> Decision:
     return await context.gateway.validate_request(
-        f"agent:{state['team']}/{state['plan_round']}/{state['task']['id']}/{state['attempt']}",
+        _agent(state),
         GuardRequest(
             edge=edge,
             payload=payload,

@@ -8,6 +8,7 @@ from chimera.core.contracts import Budget, Mission
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
 from chimera.guards.effects import Effects, ToolCatalog
+from chimera.guards.extraction.acting import Extraction
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.permissions.directory import Directory
 from chimera.models.calls import Caller, Models
@@ -47,6 +48,7 @@ class Context:
     judge: "Judge"
     dispatch: "Dispatch"
     directory: Directory
+    extraction: Extraction
 
     def caller(self, mission_id: str, role: str, mission: dict[str, Any]) -> Caller:
         """On whose account a role calls its model."""

@@ -13,6 +13,7 @@ from chimera.core.errors import MissionError
 from chimera.core.ids import digest
 from chimera.core.spotlight import Marks, read
 from chimera.core.state import AgentState, Plain
+from chimera.guards.extraction import Asked, Extracted, Schema
 from chimera.models.calls import ANSWERED_BY
 from chimera.nodes.briefing import briefed
 from chimera.nodes.context import Context
@@ -55,6 +56,19 @@ class Worker:
             ],
         )
         return [*opening, _renamed(message, {alias: name for name, alias in names.items()}, known_only=True)]
+
+    async def extract(self, text: str, schema: Schema, state: AgentState, context: Context) -> Extracted:
+        """Typed values of a text that nobody vouches for, read by a model without tools, or by rules.
+
+        For workers of one's own, which hand these to their model instead of the text.
+
+        Raises:
+            InputError: the schema asks for something that is no closed type. StoreError: it cannot go on the record.
+        """
+        place = f"{state['team']}/{state['plan_round']}/{state['task']['id']}/{state['attempt']}"
+        about = {"task": state["task"]["id"]}
+        asked = Asked(state["mission_id"], state["mission"], f"agent:{place}", about=about)
+        return await context.extraction.extractor.extract(text, schema, asked=asked)
 
     def opening(self, state: AgentState) -> list[AnyMessage]:
         """What the model is told first: its role, the task as JSON, and between marks what others said."""

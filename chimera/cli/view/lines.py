@@ -61,6 +61,10 @@ _TOLD: dict[str, Callable[[Data], str]] = {
     "guard": _guard,
     "tool": lambda data: f"tool {_task(data)}: {data.get('capability', '')}",
     "tool.failed": _failed,
+    "extracted": lambda data: (
+        f"guard {_task(data)}: the text of {data.get('capability', '')} is withheld "
+        f"(threat {data.get('threat', '')}), its typed values are shown"
+    ),
     "verdict": _verdict,
     "void": lambda data: f"void: the mission was changed; {', '.join(data.get('tasks', []))} is planned anew",
     "review.asked": lambda data: f"review {short(data.get('item', ''))}: {data.get('question', '')}",

@@ -4,6 +4,7 @@ from functools import cache
 from importlib import resources
 
 from chimera.core.spotlight import SENTENCE
+from chimera.guards.extraction.extractor import extraction_prompt
 
 
 @cache
@@ -15,4 +16,4 @@ def prompt(role: str) -> str:
 def all_prompts() -> tuple[str, ...]:
     """Every prompt of ours."""
     names = sorted(entry.name for entry in resources.files(__name__).iterdir() if entry.name.endswith(".md"))
-    return (*(prompt(name.removesuffix(".md")) for name in names), SENTENCE)
+    return (*(prompt(name.removesuffix(".md")) for name in names), extraction_prompt(), SENTENCE)

@@ -68,6 +68,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("plan", _MISSION, "A team planned its tasks", _ENTITY, CREATE),
         Kind("team.stopped", _MISSION, "A team gave up or was stopped", _LIFE, STOP),
         Kind("void", _MISSION, "Results of an older mission were dropped", _ENTITY, DELETE),
+        Kind("extracted", _MISSION, "Typed values were taken out of an untrusted text", Ocsf.API_ACTIVITY, OTHER),
         Kind("verdict", _MISSION, "A result was judged", _ENTITY, UPDATE),
         Kind("guard.decision", _GUARD, "A guard decided about a request", Ocsf.API_ACTIVITY, OTHER),
         Kind("review.asked", _REVIEW, "A question was put to a human", _ENTITY, CREATE),
