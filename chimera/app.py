@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph.state import CompiledStateGraph
 
 from chimera.core.clock import Clock, SystemClock
@@ -38,6 +37,7 @@ from chimera.nodes.worker import Worker
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
 from chimera.store.audit.signing import load_signer
+from chimera.store.checkpoints import GroupCommitSaver, open_saver
 from chimera.store.effects import EffectJournal
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
@@ -73,7 +73,7 @@ class App:
     settings: Settings
     context: Context
     pool: Pool
-    saver: AsyncPostgresSaver
+    saver: GroupCommitSaver
     mesh: ToolMesh
     mission: "CompiledStateGraph[Any, Any, Any, Any]"
     agent: "CompiledStateGraph[Any, Any, Any, Any]"
@@ -101,7 +101,7 @@ async def open_app(
         pool = await stack.enter_async_context(open_pool(database_url))
         await ensure_schema(pool, may_upgrade=settings.database_url is None)
         redis = await stack.enter_async_context(open_redis(redis_url))
-        saver = AsyncPostgresSaver(pool)
+        saver = await stack.enter_async_context(open_saver(pool))
         servers = await asyncio.to_thread(tool_servers, settings)
         mesh = await stack.enter_async_context(ToolMesh(servers, settings))
         agent = build_agent(checkpointer=saver)

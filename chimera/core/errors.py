@@ -204,6 +204,14 @@ class AuditBroken(StoreError):
     retryable = False
 
 
+class LeaseLost(StoreError):
+    """Another worker has taken over what this one was doing; nothing of it was written."""
+
+    code = "CH306"
+    remedy = "Nothing is to be done: the other worker goes on from the last checkpoint."
+    retryable = False
+
+
 class ModelError(ChimeraError):
     """A chat model could not be used."""
 

@@ -138,7 +138,7 @@ def _present(policy: "Policy") -> None:
     from chimera.cli.view.tables import table
 
     show(f"{policy.title}  ({policy.digest}; a change needs {policy.changes.approval})")
-    made = table("edge", "each within", "guards, in order")
+    made = table("edge", "together within", "guards, in order")
     for edge, part in policy.edges.items():
         made.add_row(str(edge), f"{part.deadline_s:g} s", ", ".join(part.guards))
     show(made)
