@@ -14,6 +14,14 @@ def injection_command(
         Path | None,
         typer.Option(metavar="DIR", help="Folder with labelled texts, *.jsonl. Default: $CHIMERA_DATA/security."),
     ] = None,
+    peers: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Ask other detectors about the same texts: their names, or all. Each is installed in an environment "
+            "of its own, with uv, in the data folder.",
+        ),
+    ] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Under a minute: fewer texts, the same code.")] = False,
     json: Json = False,
 ) -> None:
@@ -27,4 +35,4 @@ def injection_command(
             "the evaluation of the injection filter needs scikit-learn",
             remedy="Install it with `pip install 'chimera-swarm[evals]'`.",
         ) from None
-    raise typer.Exit(main_injection(data, quick=quick, as_json=json))
+    raise typer.Exit(main_injection(data, quick=quick, as_json=json, peers=peers))

@@ -1,7 +1,8 @@
 """The figures of ``chimera eval injection``."""
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,18 +11,24 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from chimera.core.figures import Goal, Measured, machine
+from chimera.evals.injection.comparison import Labelled, ask_peers, detector_line, margin
 from chimera.evals.injection.data import Row, load_corpus, load_rows, thinned
 from chimera.evals.injection.loso import OutOfFold, leave_one_source_out
 from chimera.evals.injection.obfuscate import OBFUSCATIONS
+from chimera.evals.injection.peer_scores import Scores
+from chimera.evals.injection.peers import Peer
 from chimera.evals.injection.trained_on import was_trained_on
 from chimera.guards.injection.classifier import shipped_weights
-from chimera.guards.injection.detector import best_logit, text_features
+from chimera.guards.injection.detector import InjectionDetector, best_logit, text_features
 
 GOALS: Mapping[str, Goal] = {
     "loso_recall_at_1fpr": (">", 0.151),  # the best of the published detectors and of our own first model, elsewhere
     "obfuscated_share": (">=", 0.9),
     "benign_mention_fpr": ("<=", 0.01),
 }
+PEER_GOALS: Mapping[str, Goal] = {"peer_margin": (">", 0.0)}
+"""Besides, when other detectors are asked: ahead of each of them in recall, at its own false positives and at ours."""
+
 QUICK_ROWS = 700
 OBFUSCATED_ROWS, OBFUSCATED_ROWS_QUICK = 150, 40
 OBFUSCATED_CHARS = 600
@@ -29,22 +36,39 @@ OBFUSCATED_CHARS = 600
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The figures, what they were measured under, a line for each source and the recall under each obfuscation."""
+    """The figures, what they were measured under, a line for each source and the recall under each obfuscation.
+
+    ``detectors``: a line for each other detector that was asked, the filter itself last; ``peers``: what each of them
+    is, and why one could not be asked.
+    """
 
     figures: Mapping[str, float]
     conditions: Mapping[str, Any]
     sources: Sequence[Mapping[str, Any]]
     obfuscations: Mapping[str, float]
+    detectors: Sequence[Mapping[str, Any]] = ()
+    peers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    @property
+    def goals(self) -> Mapping[str, Goal]:
+        """What has to be reached."""
+        return {**GOALS, **PEER_GOALS} if self.peers else GOALS
 
     @property
     def measured(self) -> Measured:
         """The whole, as every evaluation gives it."""
-        more = {"sources": self.sources, "obfuscations": self.obfuscations}
-        return Measured("injection", {**self.conditions, **more}, self.figures, GOALS)
+        more: dict[str, Any] = {"sources": self.sources, "obfuscations": self.obfuscations}
+        if self.peers:
+            more |= {"detectors": self.detectors, "peers": self.peers}
+        return Measured("injection", {**self.conditions, **more}, self.figures, self.goals)
 
 
-def evaluate_injection(folder: Path, *, quick: bool) -> Evaluated:
-    """Measure the filter on the labelled texts of a folder.
+def evaluate_injection(
+    folder: Path, *, quick: bool, peers: Sequence[Peer] = (), peer_folder: Path | None = None
+) -> Evaluated:
+    """Measure the filter on the labelled texts of a folder, and ``peers`` on the same texts.
+
+    The environments of the peers are kept in ``peer_folder``.
 
     Raises:
         InputError: the folder holds no usable data.
@@ -70,12 +94,60 @@ def evaluate_injection(folder: Path, *, quick: bool) -> Evaluated:
         "rows": len(rows),
         **_shipped(rows, found),
     }
+    detectors, known = _beside(found, peers, peer_folder) if peers and peer_folder else ([], {})
+    if known:
+        figures |= _peer_figures(detectors[:-1], known)
     return Evaluated(
         figures={key: round(value, 4) for key, value in figures.items()},
         conditions=_conditions(found, quick=quick, whole=len(every), plain=plain),
         sources=_sources(found, one, five),
         obfuscations={name: round(value, 4) for name, value in changed.items()},
+        detectors=detectors,
+        peers=known,
     )
+
+
+def _beside(
+    found: OutOfFold, peers: Sequence[Peer], folder: Path
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """A line for each peer that could be asked, the filter last; and what each peer is."""
+    rows, labelled = found.corpus.rows, Labelled.of(found.corpus.rows)
+    said, reasons = ask_peers(peers, rows, folder)
+    lines = [detector_line(name, scores, found.logits, labelled) for name, scores in said.items()]
+    about = {
+        peer.name: {
+            **{key: getattr(peer, key) for key in ("version", "licence", "measured", "reason")},
+            **({"failures": dict(said[peer.name].failures)} if peer.name in said else {}),
+            **({"not_run": reasons[peer.name]} if peer.name in reasons else {}),
+        }
+        for peer in peers
+    }
+    return [*lines, detector_line("chimera", _own(found), found.logits, labelled)], about
+
+
+def _own(found: OutOfFold) -> Scores:
+    """The filter as a detector: its out-of-fold scores, its yes at nominal 1%, and the time that a text takes it."""
+    filter_, ms = InjectionDetector(cached=1), list[float]()
+    for row in found.corpus.rows:
+        begin = time.process_time()
+        filter_.score(row.text)
+        ms.append((time.process_time() - begin) * 1e3)
+    return Scores(found.logits, found.flagged(0.01), np.array(ms))
+
+
+def _peer_figures(lines: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    ahead = margin(lines)
+    return {
+        "peers_run": len(lines),
+        "peers_not_run": len(known) - len(lines),
+        "peer_texts_unanswered": sum(line["unanswered"] for line in lines),
+        **({"peer_margin": ahead} if ahead is not None else {}),
+        **{
+            f"best_peer_recall_at_{percent}fpr": max(line.get(f"recall_at_{percent}fpr", 0.0) for line in lines)
+            for percent in (1, 5)
+            if lines
+        },
+    }
 
 
 def _obfuscated(found: OutOfFold, most: int) -> tuple[float, dict[str, float]]:
