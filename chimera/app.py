@@ -29,6 +29,7 @@ from chimera.guards.policy.registry import Parts
 from chimera.guards.policy.watch import PolicyWatch
 from chimera.guards.provenance.manifest import Manifest, read_manifests
 from chimera.models.calls import Models
+from chimera.models.limits import ProviderLimits
 from chimera.nodes.context import Context
 from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
@@ -42,6 +43,7 @@ from chimera.store.effects import EffectJournal
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
 from chimera.store.grants import GrantStore
+from chimera.store.limits import RedisBuckets
 from chimera.store.migrate import ensure_schema
 from chimera.store.missions import MissionStore
 from chimera.store.policies import PolicyStore
@@ -117,7 +119,8 @@ async def open_app(
         permitted = Permitted(Authorizer(policies, directory, clock), grants, clock)
         parts = Parts(settings, all_prompts(), incidents, permitted)
         watch = PolicyWatch(parts, PolicyStore(pool, audit, clock))
-        models = Models(settings, usage, new_id, roles.models)
+        limits = ProviderLimits(settings.model_limits, clock, RedisBuckets(redis))
+        models = Models(settings, usage, new_id, roles.models, limits)
         context = Context(
             settings=settings,
             clock=clock,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from chimera.core.errors import SettingsInvalid
@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     model_api_key: SecretStr | None = Field(default=None, description="its key; the provider's own variable works too")
     model_timeout_s: PositiveFloat = Field(default=60.0, description="deadline of one model call")
     model_retries: int = Field(default=2, ge=0, le=10, description="repeats of a failed model call")
+    model_wait_s: PositiveFloat = Field(default=300.0, description="longest wait for a turn under a provider's limits")
+    model_limits: dict[str, tuple[NonNegativeInt, NonNegativeInt]] = Field(
+        default_factory=dict,
+        description="requests and tokens per minute of the whole fleet, by model name or provider; 0: no limit",
+    )
     prices: dict[str, tuple[int, int]] = Field(
         default_factory=dict, description="millionths of a dollar per million tokens, in and out, by model name"
     )

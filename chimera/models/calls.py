@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from chimera.core.clock import SystemClock
 from chimera.core.contracts import Budget, Usage
 from chimera.core.errors import (
     BudgetExceeded,
@@ -23,6 +24,7 @@ from chimera.core.invalid import first_problem
 from chimera.core.money import Money
 from chimera.core.settings import ROLES, Settings
 from chimera.models.choose import choose_model
+from chimera.models.limits import ProviderLimits, is_too_much
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer", bound=BaseModel)
 BACKOFF_S = 0.25
+PATIENT_S = 10.0
+"""A pause that a provider asks for is waited out, if it is no longer than this or no other model is left."""
 ANSWERED_BY = "chimera_model"
 """Key of a message's ``response_metadata``: the model that gave it, which may be a fallback."""
 
@@ -55,6 +59,8 @@ class Caller:
     mission_id: str
     role: str
     budget: Budget
+    tenant: str = "default"
+    priority: int = 0
 
 
 class Models:
@@ -69,12 +75,14 @@ class Models:
         meter: Meter,
         new_id: NewId,
         given: "Mapping[str, BaseChatModel] | None" = None,
+        limits: ProviderLimits | None = None,
     ) -> None:
         self._settings = settings
         self._meter = meter
         self._new_id = new_id
         self._given = dict(given or {})
         self._built: dict[str, BaseChatModel] = {}
+        self._limits = limits or ProviderLimits(settings.model_limits, SystemClock())
         self._expected: Counter[str] = Counter()  # tokens of the calls under way, by mission
 
     def check(self) -> None:
@@ -138,29 +146,44 @@ class Models:
     ) -> Any:
         failure: ChimeraError = ModelFailed("no model is configured")
         expected = _tokens(messages)
-        for name in self.names(caller.role):
+        names, time = self.names(caller.role), asyncio.get_running_loop().time
+        for name in names:
             model = self._model(caller.role, name)
-            for attempt in range(self._settings.model_retries + 1):
+            attempt = 0
+            give_up = time() + self._settings.model_wait_s
+            while attempt <= self._settings.model_retries:
                 if attempt:
                     await asyncio.sleep(BACKOFF_S * 2 ** (attempt - 1))
                 await self._refuse_beyond_budget(caller, name, expected)
                 try:
+                    await self._admitted(caller, name, expected, give_up)
                     with self._under_way(caller.mission_id, expected):
                         async with asyncio.timeout(self._settings.model_timeout_s):
                             answer, message = await ask(model)
                 except Exception as error:  # noqa: BLE001 - each integration raises its own kinds; none is fatal to the next model
                     # Not as its cause: providers quote keys and prompts in their messages, and a cause is printed.
                     failure = self._meaning(name, error)
+                    if is_too_much(error):  # no failure of the model: who can wait has a turn later
+                        pause = await self._limits.refused(name, error)
+                        if time() + pause < give_up and (pause <= PATIENT_S or name == names[-1]):
+                            continue
+                        break
                     if not _worth_repeating(error):
                         break
+                    attempt += 1
                     continue
                 await self._count(caller, name, message, expected)
                 if isinstance(answer, ModelError):
                     failure = answer
+                    attempt += 1
                     continue
                 message.response_metadata = {**message.response_metadata, ANSWERED_BY: name}
                 return answer
         raise failure
+
+    async def _admitted(self, caller: Caller, name: str, expected: int, give_up: float) -> None:
+        left = max(give_up - asyncio.get_running_loop().time(), 0.0)
+        await self._limits.admit(name, expected, tenant=caller.tenant, priority=caller.priority, within_s=left)
 
     def _meaning(self, name: str, error: Exception) -> ChimeraError:
         if isinstance(error, ModelError):
@@ -211,6 +234,7 @@ class Models:
         tokens_out = max(reported["output_tokens"], 0) if reported else _tokens([message])
         cost = _cost(self._settings.prices.get(name, (0, 0)), tokens_in, tokens_out)
         usage = Usage(calls=1, tokens_in=tokens_in, tokens_out=tokens_out, cost=Money(units=cost))
+        await self._limits.settle(name, expected, tokens_in + tokens_out)
         await self._meter.add(self._new_id(), caller.mission_id, caller.role, name, usage)
 
 

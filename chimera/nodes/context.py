@@ -52,7 +52,12 @@ class Context:
 
     def caller(self, mission_id: str, role: str, mission: dict[str, Any]) -> Caller:
         """On whose account a role calls its model."""
-        return Caller(mission_id=mission_id, role=role, budget=Budget.model_validate(mission.get("budget") or {}))
+        return Caller(
+            mission_id=mission_id,
+            role=role,
+            budget=Budget.model_validate(mission.get("budget") or {}),
+            tenant=str(mission.get("tenant") or "default"),
+        )
 
     async def record(
         self, mission_id: str, mission: "Mission | dict[str, Any]", kind: str, actor: str, **data: Any

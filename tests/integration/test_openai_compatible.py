@@ -240,7 +240,7 @@ async def test_an_answer_of_the_wrong_form_is_asked_for_again(wrong: dict[str, A
         await client.fill()
 
 
-@pytest.mark.parametrize(("status", "tries"), [(401, 1), (400, 1), (404, 1), (429, 3), (500, 3), (503, 3)])
+@pytest.mark.parametrize(("status", "tries"), [(401, 1), (400, 1), (404, 1), (500, 3), (503, 3)])
 async def test_a_failing_server_is_asked_again_only_where_that_helps(
     status: int, tries: int, provider: Provider
 ) -> None:

@@ -5,7 +5,8 @@ Proves FR-46, FR-48, FR-18 and TR-8. The models are real LangChain chat models t
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from chimera.core.ids import seeded_ids
 from chimera.core.money import Money
 from chimera.core.settings import Settings
 from chimera.models import calls as calling
+from chimera.models import limits
 from chimera.models.calls import ANSWERED_BY, Caller, Models
 from chimera.models.scripted import ScriptedModel
 
@@ -50,9 +52,10 @@ class Ledger:
 class Http(Exception):
     """A provider's error: it has a status, and quotes what it was sent."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(f"HTTP {status} for Bearer {SECRET}: you asked {MESSAGES[0].content}")
         self.status_code = status
+        self.response = SimpleNamespace(headers=headers)
 
 
 class Hanging(ScriptedModel):
@@ -90,6 +93,7 @@ class Bench:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         monkeypatch.setattr(calling, "BACKOFF_S", 0.0)
+        monkeypatch.setattr(limits, "PAUSE_S", 0.0)
         monkeypatch.setattr(calling, "choose_model", self._choose)
         self.scripts: dict[str, ScriptedModel] = {}
         self.asked: list[str] = []
@@ -148,6 +152,25 @@ async def test_what_will_not_pass_is_not_repeated(error: Exception, monkeypatch:
     with pytest.raises(ModelFailed):
         await bench.ask()
     assert bench.asked == ["p:first"]
+
+
+async def test_a_provider_that_is_asked_too_often_is_waited_for_unless_another_can_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Being told to wait is no failure, however often. Proves FR-365."""
+    bench = Bench(monkeypatch, model_retries=0)
+    bench.play(first=[*[Http(429)] * 5, said()])
+    assert (await bench.ask()).text == "yes"
+    assert len(bench.asked) == 6
+    later = Bench(monkeypatch, model_fallbacks=["p:second"])
+    later.play(first=[Http(429, {"retry-after": "60"})], second=[said("second")])
+    assert (await later.ask()).text == "second"
+    assert later.asked == ["p:first", "p:second"]
+    alone = Bench(monkeypatch, model_wait_s=30)
+    alone.play(first=[Http(429, {"retry-after": "60"})])
+    with pytest.raises(ModelFailed, match="429"):
+        await alone.ask()
+    assert alone.asked == ["p:first"], "a pause that is longer than anybody waits is not waited for"
 
 
 async def test_the_next_model_is_asked_when_one_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
