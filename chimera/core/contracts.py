@@ -14,6 +14,8 @@ from chimera.core.ids import digest
 from chimera.core.money import Money
 
 GOAL_MAX = 8_000
+LIMIT_MAX = 20
+"""Calls of one tool with an effect that a plan can give to one task."""
 Confidence = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 CapabilityName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*__[A-Za-z0-9_.-]{1,64}$")]
@@ -80,12 +82,20 @@ class Task(Contract):
     instruction: str = Field(min_length=1, max_length=GOAL_MAX)
     depends_on: list[str] = Field(default_factory=list)
     tools: list[CapabilityName] = Field(default_factory=list, max_length=8, description="all that the task may call")
+    limits: dict[CapabilityName, Annotated[int, Field(ge=1, le=LIMIT_MAX)]] = Field(
+        default_factory=dict, description="by tool with an effect, how often the task may call it; else once"
+    )
     arguments: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="by tool, the arguments that the planner already knows"
+        default_factory=dict,
+        description="by tool, the arguments that the planner knows; null names one whose value the task finds",
     )
     criteria: list[Criterion] = Field(default_factory=lambda: [Criterion(kind="nonempty")], min_length=1)
     cost_tokens: int = Field(default=0, ge=0, description="estimate")
     confidence: Confidence = 0.5
+
+    def limit(self, tool: str) -> int:
+        """How often the task may call a tool of its own that has an effect."""
+        return self.limits.get(tool, 1)
 
 
 class Plan(Contract):
@@ -174,6 +184,15 @@ class Artifact(Contract):
     sha256: str
 
 
+class Observation(Contract):
+    """What one tool call gave, as the guards let it through: for the judge, and for the labels of its values."""
+
+    capability: CapabilityName
+    arguments: dict[str, Any] = Field(default_factory=dict, description="those of the call, if they were small")
+    text: str
+    whole: bool = Field(default=True, description="whether nothing was cut off, neither text nor arguments")
+
+
 class TaskResult(Contract):
     """What an agent made of one task."""
 
@@ -184,7 +203,7 @@ class TaskResult(Contract):
     artifacts: list[Artifact] = Field(default_factory=list[Artifact])
     error: dict[str, Any] | None = Field(default=None, description="code, message, remedy of the failure")
     context_version: str
-    observations: list[str] = Field(default_factory=list, description="what the tools gave, for the judge")
+    observations: list[Observation] = Field(default_factory=list[Observation], description="what the tools gave")
     provider: str = Field(default="", description="the model that did it; offline rules say so")
     tool_calls: int = Field(default=0, ge=0)
 

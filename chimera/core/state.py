@@ -97,6 +97,7 @@ class AgentState(ReviewState):
     attempt: int
     task: Plain
     earlier: NotRequired[list[Plain]]
+    builds_on: NotRequired[list[str]]
     feedback: NotRequired[list[str]]
     asked: NotRequired[Plain]
     messages: Annotated[list[AnyMessage], add_messages]

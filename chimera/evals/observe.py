@@ -68,7 +68,7 @@ async def _documents(swarm: ChimeraSwarm, mission_id: str, result: MissionResult
 async def _observations(swarm: ChimeraSwarm, mission_id: str) -> list[str]:
     tasks: list[dict[str, Any]] = await swarm.app.context.missions.tasks(mission_id)
     results: list[dict[str, Any]] = [task["result"] or {} for task in tasks]
-    return [str(text) for result in results for text in result.get("observations", [])]
+    return [str(found["text"]) for result in results for found in result.get("observations", [])]
 
 
 async def _model_calls(swarm: ChimeraSwarm, mission_id: str) -> list[int]:

@@ -1,13 +1,12 @@
 """The only hands: performs a tool call that the gateway let through, once per idempotency key."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chimera.core.contracts import Decision
 from chimera.core.errors import GuardRejected, ToolFailed, ToolRefused, ToolServerDown, ToolUnknown
-from chimera.core.ids import digest
+from chimera.guards.request import sealed
 from chimera.store.effects import EffectJournal
 from chimera.tools.capability import Capability, ToolResult
 
@@ -61,7 +60,7 @@ class ApprovedCall:
     @staticmethod
     def seal(name: str, arguments: Mapping[str, Any]) -> str:
         """Fingerprint that ties a decision to the exact call that it was made for."""
-        return digest(json.dumps([name, arguments], sort_keys=True, default=str))
+        return sealed(name, arguments)
 
 
 class Effects:
@@ -102,6 +101,10 @@ class Effects:
             raise
         await self._journal.end(call.key, "done", result.plain())
         return result
+
+    async def journaled(self, mission_id: str, capability: str) -> dict[str, str]:
+        """The effects that a mission has had, or may have had, of a tool: the seal of each call by its key."""
+        return await self._journal.of_tool(mission_id, capability)
 
     async def _send(self, call: ApprovedCall) -> ToolResult:
         return await self._tools.call(

@@ -1,11 +1,13 @@
 """What a guard is asked, and what a guard is."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 from chimera.core.contracts import Decision, Mission, Task, Threat
+from chimera.core.ids import digest
 from chimera.tools.capability import Capability
 
 
@@ -33,13 +35,25 @@ class Seen:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What a task has had of a tool before a call of it.
+
+    ``now``: the arguments of the calls of this attempt that went out, or that come before it in the same turn.
+    ``before``: the seals (:func:`sealed`) of the effects that earlier attempts had, and plans before this one.
+    """
+
+    now: Sequence[Mapping[str, Any]] = ()
+    before: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class GuardRequest:
     """One thing that wants to pass an edge.
 
     ``payload`` is what passes (``{"goal": ...}``, tool arguments, a tool result, an answer); an edit replaces it.
     ``mission`` is the trusted request of the user. ``task`` and ``capability`` are set at the tool edges.
-    ``seen`` is all that the agent has read before. ``agent_id`` is who asks, as the gateway was told by its caller and
-    never by the payload; ``pool`` is where it works.
+    ``seen`` is all that the agent has read before, ``made`` what its task has done. ``agent_id`` is who asks, as the
+    gateway was told by its caller and never by the payload; ``pool`` is where it works.
     """
 
     edge: Edge
@@ -52,12 +66,18 @@ class GuardRequest:
     pool: str = "default"
     role: str = "worker"
     seen: Sequence[Seen] = ()
+    made: Made = Made()
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def principal(self) -> str:
         """Who asks, in the directory of principals: a place in a mission is another agent in each mission."""
         return f"{self.mission_id} {self.agent_id}" if self.mission_id and "/" in self.agent_id else self.agent_id
+
+
+def sealed(tool: str, arguments: Mapping[str, Any]) -> str:
+    """The fingerprint of one exact call: what a decision, an approval and an effect are tied to."""
+    return digest(json.dumps([tool, dict(arguments)], sort_keys=True, default=str))
 
 
 class Guard(Protocol):

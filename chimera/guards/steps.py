@@ -2,6 +2,7 @@
 
 import json
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Protocol
 
 from langchain_core.messages import ToolMessage
@@ -18,10 +19,12 @@ from chimera.guards.effects import ApprovedCall, Effects, ToolCatalog
 from chimera.guards.extraction.acting import Extraction
 from chimera.guards.extraction.extractor import Asked
 from chimera.guards.gateway import SecurityGateway
+from chimera.guards.history import effect_keys, effects_before, made, seen
 from chimera.guards.permissions.directory import Directory, Kind
 from chimera.guards.permissions.values import Entity
-from chimera.guards.request import Edge, GuardRequest, Seen
+from chimera.guards.request import Edge, GuardRequest
 from chimera.store.events import EventBus
+from chimera.store.missions import MissionStore
 from chimera.store.usage import UsageLog
 from chimera.tools.capability import Capability, ToolResult
 
@@ -36,6 +39,8 @@ class EdgeServices(Protocol):
     def gateway(self) -> SecurityGateway: ...  # noqa: D102
     @property
     def effects(self) -> Effects: ...  # noqa: D102
+    @property
+    def missions(self) -> MissionStore: ...  # noqa: D102
     @property
     def tools(self) -> ToolCatalog: ...  # noqa: D102
     @property
@@ -68,7 +73,7 @@ async def call_tools(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]
     services: EdgeServices = runtime.context
     known = {tool.name: tool for tool in await services.tools.capabilities()}
     allowed = [call for call in state.get("calls", []) if call["decision"]["action"] in ("allow", "edit")]
-    keys = _effect_keys(state, allowed)
+    keys = await effect_keys(state, services, allowed)
     work = (_perform(state, services, call, known, key) for call, key in zip(allowed, keys, strict=True))
     return {"raw": await together(work)}
 
@@ -104,13 +109,23 @@ def _enrolled(state: AgentState, services: EdgeServices) -> AbstractContextManag
 async def _decide_all(
     state: AgentState, services: EdgeServices, calls: list[Plain], known: dict[str, Capability]
 ) -> list[Plain]:
-    """The decisions on the calls of one turn. What passes counts against the calls after it, like a call made before."""
-    notes, seen = await _standing(state, services), _seen(state, known)
-    decided: list[Plain] = []
-    for call in calls:
-        decided.append(await _decide(state, services, call, known, seen, notes))
-        if seen and decided[-1]["decision"]["action"] in ("allow", "edit"):
-            seen.append(Seen(text="", capability=known.get(call["name"]), arguments=decided[-1]["args"]))
+    """The decisions on the calls of one turn, each held against the others."""
+    about = GuardRequest(
+        edge=Edge.TOOL_CALL,
+        payload={},
+        mission_id=state["mission_id"],
+        mission=Mission.model_validate(state["mission"]),
+        task=Task.model_validate(state["task"]),
+        seen=await seen(state, services, known),
+        notes=await _standing(state, services),
+    )
+    decided = list(calls)
+    for place, call in enumerate(calls):
+        if not call.get("decision"):
+            tool = known.get(call["name"])
+            before = {} if tool is None or tool.read_only else await effects_before(state, services, tool.name)
+            request = replace(about, payload=call["args"], capability=tool, made=made(state, decided, place, before))
+            decided[place] = await _decide(state, services, call, request)
     return decided
 
 
@@ -131,26 +146,7 @@ async def _standing(state: AgentState, services: EdgeServices) -> Plain:
     }
 
 
-async def _decide(
-    state: AgentState,
-    services: EdgeServices,
-    call: Plain,
-    known: dict[str, Capability],
-    seen: list[Seen],
-    notes: Plain,
-) -> Plain:
-    if call.get("decision"):
-        return call
-    request = GuardRequest(
-        edge=Edge.TOOL_CALL,
-        payload=call["args"],
-        mission_id=state["mission_id"],
-        mission=Mission.model_validate(state["mission"]),
-        task=Task.model_validate(state["task"]),
-        capability=known.get(call["name"]),
-        seen=tuple(seen),
-        notes=notes,
-    )
+async def _decide(state: AgentState, services: EdgeServices, call: Plain, request: GuardRequest) -> Plain:
     decision = await services.gateway.validate_request(_agent(state), request)
     if answer := call.get("edit") or call.get("approved"):
         decision = _agreed(decision, answer)
@@ -162,16 +158,6 @@ async def _decide(
         "decision": decision.plain(),
         "sealed": ApprovedCall.seal(call["name"], arguments),
     }
-
-
-def _seen(state: AgentState, known: dict[str, Capability]) -> list[Seen]:
-    """All that came to this agent from others: what the tasks before it said, and what its own calls brought."""
-    said = [Seen(text=item["answer"], said_by=f"task:{item['task_id']}") for item in state.get("earlier", [])]
-    read = [
-        Seen(text=item["text"], capability=known.get(item["capability"]), arguments=item["arguments"])
-        for item in state.get("observations", [])
-    ]
-    return [*said, *read]
 
 
 def _answered(state: AgentState) -> list[Plain]:
@@ -259,20 +245,6 @@ async def _perform(
         twice = capability.read_only or capability.idempotent or error.context.get("outcome") != "unknown"
         return {"id": call["id"], "error": {**error.as_dict(), "retryable": error.retryable and twice}}
     return {"id": call["id"], "result": result.plain()}
-
-
-def _effect_keys(state: AgentState, calls: list[Plain]) -> list[str]:
-    """The idempotency key of each call: the same task, tried or planned again, has the same effect only once.
-
-    The very same call again is another effect. Once the agent has read anything, the flow guard refuses it.
-    """
-    task = (state["mission_id"], state["team"], state["task"]["instruction"])
-    made = [str(item["sealed"]) for item in state.get("observations", [])]
-    keys: list[str] = []
-    for call in calls:
-        keys.append(derived_id("effect", *task, call["sealed"], made.count(call["sealed"])))
-        made.append(call["sealed"])
-    return keys
 
 
 async def _judge_result(

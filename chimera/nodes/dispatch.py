@@ -47,7 +47,10 @@ async def dispatch(state: TeamState, runtime: Runtime[Context]) -> Command[str]:
 
 
 def _brief(state: TeamState, task: Plain, attempt: int) -> dict[str, Any]:
-    """All that a stateless worker gets to know."""
+    """All that a stateless worker gets to know.
+
+    ``earlier`` is what the agents before it said; ``builds_on`` names the tasks whose reads the guards look up.
+    """
     titles = {item["id"]: item["title"] for item in state["plan"]["tasks"]}
     results = {need: TaskResult.model_validate(state["outcomes"][need]) for need in task["depends_on"]}
     return {
@@ -59,6 +62,7 @@ def _brief(state: TeamState, task: Plain, attempt: int) -> dict[str, Any]:
         "attempt": attempt,
         "task": task,
         "feedback": state.get("feedback", {}).get(task["id"], []),
+        "builds_on": Plan.model_validate(state["plan"]).before(task["id"]),
         "earlier": [
             {
                 "task_id": need,

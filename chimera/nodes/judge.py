@@ -135,7 +135,7 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
         result=result,
         documents=[result.answer, *await _artifact_texts(state["mission_id"], result, context)],
         evidence=[item for found in [result, *earlier] for item in found.evidence],
-        facts=[fact for found in [result, *earlier] for fact in found.observations],
+        facts=[fact.text for found in [result, *earlier] for fact in found.observations],
     )
     verdict = await _verdict(request, context)
     await context.record(

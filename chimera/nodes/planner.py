@@ -143,7 +143,14 @@ async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]
         confidence=plan.confidence,
         unmet=plan.unmet,
         tasks=[
-            {"id": task.id, "title": task.title, "tools": task.tools, "needs": task.depends_on} for task in plan.tasks
+            {
+                "id": task.id,
+                "title": task.title,
+                "tools": task.tools,
+                "limits": task.limits,
+                "needs": task.depends_on,
+            }
+            for task in plan.tasks
         ],
     )
     kept = _reusable(plan, mission, state.get("finished", {}))
@@ -177,7 +184,7 @@ async def _planned(request: PlanRequest, context: Context) -> Plan:
     except Exception as error:
         raise PlanInvalid(f"the planner broke: {type(error).__name__}") from error
     await _refuse_unaffordable(plan, request, context)
-    return plan
+    return counted(plan, request.tools)
 
 
 def _unplanned(state: TeamState, fresh: dict[str, Any], error: MissionError) -> dict[str, Any]:
@@ -198,11 +205,22 @@ def shown_tools(tools: list[Capability], goal: str) -> list[Capability]:
     return [tools[place] for place, _ in index.ranked(goal)[:TOOLS_SHOWN]]
 
 
+def counted(plan: Plan, tools: list[Capability]) -> Plan:
+    """The plan as it is held: for each tool how often, but for those that only read."""
+    reads = {tool.name for tool in tools if tool.read_only}
+    tasks = [
+        task.model_copy(update={"limits": {name: task.limit(name) for name in task.tools if name not in reads}})
+        for task in plan.tasks
+    ]
+    return plan.model_copy(update={"tasks": tasks})
+
+
 def task_fingerprint(task: Task, plan: Plan, context_version: str) -> str:
     """What a task's result depends on: its own text, what it may use, what comes before it, and the mission."""
     by_id = {other.id: other for other in plan.tasks}
     before = [task_fingerprint(by_id[name], plan, context_version) for name in task.depends_on]
-    return digest(json.dumps([task.instruction, task.tools, task.arguments, before, context_version], sort_keys=True))
+    may = [[name, task.limit(name)] for name in task.tools]
+    return digest(json.dumps([task.instruction, may, task.arguments, before, context_version], sort_keys=True))
 
 
 def _reusable(plan: Plan, mission: Mission, finished: dict[str, Plain]) -> dict[str, tuple[TaskResult, Verdict]]:

@@ -14,6 +14,7 @@ from chimera.core.ids import digest
 from chimera.core.spotlight import Marks, read
 from chimera.core.state import AgentState, Plain
 from chimera.guards.extraction import Asked, Extracted, Schema
+from chimera.guards.history import kept
 from chimera.models.calls import ANSWERED_BY
 from chimera.nodes.briefing import briefed
 from chimera.nodes.context import Context
@@ -25,7 +26,6 @@ KNOWN = ("goal", "inputs", "persona", "constraints")
 HEARD = ("task_id", "title", "answer", "evidence")
 """What a model is told of an earlier task; what else travels with it is for the guards."""
 EVIDENCE_KEPT = 50
-OBSERVATION_KEPT = 60_000
 
 
 class Worker:
@@ -137,7 +137,7 @@ async def conclude(state: AgentState, runtime: Runtime[Context]) -> dict[str, An
         artifacts=_artifacts(observations),
         error=_first_error(failures) if failed else None,
         context_version=state["context_version"],
-        observations=[item["text"][:OBSERVATION_KEPT] for item in observations],
+        observations=[kept(item) for item in observations],
         provider=state.get("provider", ""),
         tool_calls=len(observations),
     )

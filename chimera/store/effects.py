@@ -38,6 +38,15 @@ class EffectJournal:
             raise ConflictError(f"the idempotency key of {capability} stands for another effect")
         return known
 
+    async def of_tool(self, mission_id: str, capability: str) -> dict[str, str]:
+        """A mission's effects with one tool, but for those that did not happen: the digest of each call by its key."""
+        rows = await fetch(
+            self._pool,
+            "SELECT key, arguments FROM effects WHERE mission_id = %s AND capability = %s AND state <> 'failed'",
+            (mission_id, capability),
+        )
+        return {str(row["key"]): str(row["arguments"]) for row in rows}
+
     async def end(self, key: str, state: str, result: dict[str, Any]) -> None:
         """Record how an effect ended: ``done`` with its result, or ``failed``, with the error, if it did not happen."""
         await fetch(

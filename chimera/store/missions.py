@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from chimera.core.contracts import Mission, MissionResult, MissionStatus, Plan, TaskResult, Verdict
+from chimera.core.contracts import Mission, MissionResult, MissionStatus, Observation, Plan, TaskResult, Verdict
 from chimera.core.errors import InputError, MissionBusy, MissionNotFound
 from chimera.store.postgres import Connection, Pool, connect, fetch, fetch_one, store_errors
 from chimera.store.values import as_json, as_stored, is_uuid
@@ -246,6 +246,30 @@ class MissionStore:
             "SELECT * FROM tasks WHERE mission_id = %s ORDER BY team, plan_round, length(id), id",
             (mission_id,),
         )
+
+    async def instructions(self, mission_id: str, team: str) -> dict[int, set[str]]:
+        """The instructions of all tasks that a team has had, by plan round."""
+        rows = await fetch(
+            self._pool,
+            "SELECT plan_round, plan->>'instruction' AS instruction FROM tasks WHERE (mission_id, team) = (%s, %s)",
+            (mission_id, team),
+        )
+        found: dict[int, set[str]] = {}
+        for row in rows:
+            found.setdefault(int(row["plan_round"]), set()).add(str(row["instruction"]))
+        return found
+
+    async def observations(
+        self, mission_id: str, team: str, plan_round: int, task_ids: list[str]
+    ) -> dict[str, list[Observation]]:
+        """What the tools gave to finished tasks of a plan, by task id."""
+        rows = await fetch(
+            self._pool,
+            "SELECT id, result->'observations' AS found FROM tasks WHERE (mission_id, team, plan_round) = (%s, %s, %s) "
+            "AND id = ANY(%s) AND state = 'done' ORDER BY length(id), id",
+            (mission_id, team, plan_round, task_ids),
+        )
+        return {str(row["id"]): [Observation.model_validate(one) for one in row["found"] or []] for row in rows}
 
 
 def _as_stored(mission: Mission) -> Mission:

@@ -36,6 +36,7 @@ MODELS: dict[str, type[Any]] = {
     "EVIDENCE": c.Evidence,
     "USAGE": c.Usage,
     "ARTIFACT": c.Artifact,
+    "OBSERVATION": c.Observation,
     "TASK_RESULT": c.TaskResult,
     "MISSION_RESULT": c.MissionResult,
     "DECISION": c.Decision,

@@ -229,7 +229,8 @@ async def test_many_calls_in_one_turn_are_no_circle(stage: "Stage") -> None:
     async def reviewer(_: Any) -> Any:
         return stage.decide()
 
-    play = stage.play({"go": [stage.plan(stage.task(1, tools=["ledger__wipe"]))]}, work)
+    task = stage.task(1, tools=["ledger__wipe"], limits={"ledger__wipe": 10})
+    play = stage.play({"go": [stage.plan(task)]}, work)
     async with stage.swarm(play, ledger=True, max_steps=2, reviewer=reviewer) as swarm:
         assert (await swarm.run("go")).status == "done"
     assert len(stage.effects()) == 10

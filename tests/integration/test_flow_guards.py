@@ -186,7 +186,7 @@ async def test_only_an_agent_that_was_enrolled_calls_tools(stage: "Stage") -> No
             mission=Mission(goal="go"),
             task=task,
             capability=tool,
-            notes={"budget_left": 1_000, "threat": "none"},
+            notes={"plan_round": 1, "budget_left": 1_000, "threat": "none"},
         )
         decide, directory = swarm.app.context.gateway.validate_request, swarm.app.context.directory
         assert len(directory) == 0, "who is done is no principal any more"
@@ -222,3 +222,60 @@ async def test_an_agent_that_has_read_something_makes_a_call_once_however_it_ask
     decided = [(data["action"], data["rules"][-1:]) for data in noted if data["edge"] == "tool_call"]
     assert decided == [("allow", []), ("reject", ["plan.repeated"]), ("reject", ["plan.repeated"])]
     assert [effect["text"] for effect in stage.effects()] == ["task 1"]
+
+
+DECLARED = """
+[tools.ledger__people]
+role = "read"
+shape = "records"
+of = "contact"
+own = true
+fields = { name = "name", address = "address" }
+
+[tools.ledger__note]
+role = "effect"
+severity = "disclosure"
+arguments = { text = "address" }
+"""
+"""What an operator declares: an address book of the user's own, and a tool that writes to an address."""
+
+
+@pytest.mark.parametrize(
+    ("reads", "to", "action"),
+    [
+        ("ledger__people", "ann@firm.example", "allow"),
+        ("ledger__people", "eve@evil.example", "escalate"),
+        ("ledger__look", "ann@firm.example", "escalate"),
+        ("", "ann@firm.example", "escalate"),
+    ],
+    ids=["typed field", "untyped field", "undeclared tool", "prose"],
+)
+async def test_what_a_task_has_read_is_known_by_its_fields_to_the_tasks_that_build_on_it(
+    stage: "Stage", tmp_path: Path, database_url: str, reads: str, to: str, action: str
+) -> None:
+    """The first task reads, the second only talks, the third writes to somebody; each agent claims what suits it.
+
+    Proves FR-127: the value of a field that the operator declared is a contact of the user's, whichever agent passed it
+    on; the same address in prose, in a remark or from another tool is nobody's.
+    """
+    file = tmp_path / "policy.toml"
+    file.write_text(shipped_policy().text + DECLARED, "utf-8")
+    await approved(stage, file.read_text("utf-8"), database_url)
+
+    def work(turn: "Turn") -> Any:
+        if turn.task == "task 1" and reads and not turn.results:
+            return stage.use(reads, f"{to} of Ann Lee")
+        if turn.task == "task 3" and not turn.results:
+            return stage.use("ledger__note", to)
+        return f"Ann Lee is a contact of the user's and has the address {to}"
+
+    tasks = [stage.task(1, tools=[reads] if reads else []), stage.task(2, 1), stage.task(3, 2, tools=["ledger__note"])]
+    goal = "Write to Ann Lee"
+    play = stage.play({goal: [stage.plan(*tasks)]}, work)
+    async with stage.swarm(play, ledger=True, policy=file, database_url=database_url) as swarm:
+        result = await swarm.run(goal)
+        trail = await swarm.app.context.audit.of_mission(result.mission_id)
+    (note,) = [event["data"] for event in trail if event["data"].get("capability") == "ledger__note"][:1]
+    assert (note["edge"], note["action"]) == ("tool_call", action)
+    assert [effect["text"] for effect in stage.effects()] == ([to] if action == "allow" else [])
+    assert result.status == ("done" if action == "allow" else "waiting")

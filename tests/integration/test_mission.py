@@ -30,7 +30,7 @@ async def test_briefing_cites_rows_of_the_feed(settings: Settings, feed: Path) -
     text = content.decode()
     rows = feed.read_text().splitlines()[1:]
     assert "comet" in text
-    facts = [fact for task in tasks for fact in task["result"]["observations"]]
+    facts = [found["text"] for task in tasks for found in task["result"]["observations"]]
     assert not list(uncited_claims([text], result.evidence, facts))
     for item in result.evidence:
         number = int(item.id.rsplit(":", 1)[1])

@@ -396,7 +396,7 @@ async def test_a_whole_mission_runs_through_it(
         uncited_claims(
             [document.decode()],
             result.evidence,
-            [fact for task in described["tasks"] for fact in task["result"]["observations"]],
+            [found["text"] for task in described["tasks"] for found in task["result"]["observations"]],
         )
     )
     assert result.provider == MODEL

@@ -23,7 +23,8 @@ def wiping(stage: "Stage", *texts: str) -> "Play":
         done = len(turn.results)
         return stage.use("ledger__wipe", texts[done]) if done < len(texts) else str(turn.results)
 
-    return stage.play({"go": [stage.plan(stage.task(1, tools=["ledger__wipe"]))]}, work)
+    task = stage.task(1, tools=["ledger__wipe"], limits={"ledger__wipe": len(texts)})
+    return stage.play({"go": [stage.plan(task)]}, work)
 
 
 async def asked(swarm: ChimeraSwarm, mission_id: str) -> list[tuple[str, ReviewItem]]:
@@ -248,12 +249,12 @@ async def test_one_of_two_agents_is_answered(stage: "Stage") -> None:
 
 
 async def test_two_calls_of_one_turn_are_two_questions(stage: "Stage") -> None:
-    """Also when they are the very same call under the same id: one is let through, one is not. Proves FR-78."""
+    """Also under the same id: one is let through, one is not. The very same call again is no question. Proves FR-78."""
 
     def work(turn: "Turn") -> Any:
         if turn.results:
             return "ok"
-        message = stage.use("ledger__wipe", "all", ("ledger__wipe", "all"))
+        message = stage.use("ledger__wipe", "all", ("ledger__wipe", "more"), ("ledger__wipe", "all"))
         for call in message.tool_calls:
             call["id"] = "0"
         return message
@@ -263,11 +264,11 @@ async def test_two_calls_of_one_turn_are_two_questions(stage: "Stage") -> None:
     async def reviewer(_: ReviewItem) -> ReviewDecision:
         return stage.decide(next(answers))
 
-    play = stage.play({"go": [stage.plan(stage.task(1, tools=["ledger__wipe"]))]}, work)
-    async with stage.swarm(play, ledger=True, reviewer=reviewer) as swarm:
+    task = stage.task(1, tools=["ledger__wipe"], limits={"ledger__wipe": 3})
+    async with stage.swarm(stage.play({"go": [stage.plan(task)]}, work), ledger=True, reviewer=reviewer) as swarm:
         result = await swarm.run("go")
     assert result.status == "done"
-    assert len(stage.effects()) == 1
+    assert [effect["text"] for effect in stage.effects()] == ["all"]
     assert next(answers, None) is None
 
 

@@ -49,6 +49,23 @@ def test_a_plan_shows_its_tasks_what_they_wait_for_and_what_is_not_covered() -> 
         assert part in shown
 
 
+def test_a_plan_shows_how_often_a_task_may_call_what_has_an_effect() -> None:
+    """Proves FR-128, for the live view and for `chimera show`, which draws the same tree from the records."""
+    first, second = PLAN["tasks"]
+    tasks: list[dict[str, Any]] = [{**first, "limits": {}}, {**second, "limits": {"files__write_artifact": 3}}]
+    mission = {"id": "m", "goal": "Find out", "status": "running"}
+    stands = {"team": "research", "plan_round": 1, "state": "planned", "attempt": 0, "verdict": None}
+    rows = [
+        {**stands, "id": task["id"], "title": task["title"], "plan": {**task, "depends_on": task["needs"]}}
+        for task in tasks
+    ]
+    by_events = told(("plan", {**PLAN, "tasks": tasks}))
+    by_records = progress_of({"mission": mission, "tasks": rows, "reviews": []})
+    for progress in (by_events, by_records):
+        (line,) = [line for line in drawn(progress).splitlines() if "may call" in line]
+        assert line.rstrip().endswith("t2 Write it down  after t1  may call files__write_artifact ×3")
+
+
 def test_a_team_without_a_plan_yet_is_planning() -> None:
     assert "team research  planning" in drawn(told(("teams", {"teams": ["research"]})))
 

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from chimera.cli.reviewing import TerminalReviewer, read_payload
 from chimera.cli.typing_in import TypedLines
+from chimera.cli.view.question import question
 from chimera.core.contracts import Plan, ReviewDecision, ReviewItem, ReviewPoint, Task
 from chimera.core.errors import InputError
 
-PLAN = Plan(tasks=[Task(id="t1", title="Look", instruction="Look at it", tools=["trends__analyze_trends"])])
+LOOK = ["trends__analyze_trends", "files__write_artifact"]
+PLAN = Plan(tasks=[Task(id="t1", title="Look", instruction="Look", tools=LOOK, limits={"files__write_artifact": 2})])
 PAYLOADS: dict[str, dict[str, Any]] = {
     "plan": {"kind": "plan", "plan": PLAN.plain()},
     "result": {"kind": "result", "task": "t1", "answer": "All is well", "blocking": True},
@@ -180,3 +183,10 @@ async def test_lines_come_whole_and_in_order_from_pipes_and_files(
         monkeypatch.setattr(sys, "stdin", stdin)
         lines = TypedLines()
         assert [await lines.next() for _ in range(5)] == ["one", "\ufffd", "", "last", None]
+
+
+def test_a_plan_is_put_to_a_human_with_how_often_each_tool_may_be_called() -> None:
+    """Proves FR-128; a dry run shows the same table."""
+    out = io.StringIO()
+    Console(file=out, width=160).print(question(item("plan")))
+    assert "trends__analyze_trends, files__write_artifact ×2" in out.getvalue()

@@ -24,11 +24,12 @@ from chimera.nodes.evidence import one_list
 from chimera.nodes.finish import finish
 from chimera.nodes.judge import came_back, verdict_of
 from chimera.nodes.orchestrator import shared
-from chimera.nodes.planner import task_fingerprint
+from chimera.nodes.planner import counted, task_fingerprint
 from chimera.nodes.questions import about_giving_up, about_plan, about_result
 from chimera.nodes.regroup import newest
 from chimera.nodes.report import report as report_step
 from chimera.review.answers import why_unusable
+from chimera.tools.capability import Capability
 
 MISSION = "0b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c11"
 
@@ -92,11 +93,25 @@ def test_a_fingerprint_covers_what_a_result_depends_on() -> None:
         (base, "v2"),
         (Plan(tasks=[task(1), task(2, 1, tools=["a__c"])]), "v1"),
         (Plan(tasks=[task(1), task(2, 1, tools=["a__b"], arguments={"a__b": {"x": 1}})]), "v1"),
+        (Plan(tasks=[task(1), task(2, 1, tools=["a__b"], limits={"a__b": 2})]), "v1"),
         (Plan(tasks=[task(1), task(2, tools=["a__b"])]), "v1"),
         (Plan(tasks=[task(1, tools=["a__b"]), task(2, 1, tools=["a__b"])]), "v1"),
     ]
     found = [task_fingerprint(plan.tasks[1], plan, version) for plan, version in others]
-    assert len({known, *found}) == 6
+    assert len({known, *found}) == 7
+    once = Plan(tasks=[task(1), task(2, 1, tools=["a__b"], limits={"a__b": 1})])
+    assert task_fingerprint(once.tasks[1], once, "v1") == known, "to say it is to leave it out"
+
+
+def test_a_plan_says_of_each_tool_with_an_effect_how_often_and_of_no_other() -> None:
+    """Proves FR-124 and FR-128: what a human sees is what is held, also where the planner said nothing."""
+    tools = [
+        Capability(name=name, server="a", tool=name[3:], input_schema={}, read_only=name == "a__look")
+        for name in ("a__look", "a__send", "a__save")
+    ]
+    said = {"a__send": 3, "a__look": 9, "a__wipe": 2}
+    plan = counted(Plan(tasks=[task(1, tools=["a__look", "a__send", "a__save"], limits=said), task(2)]), tools)
+    assert [one.limits for one in plan.tasks] == [{"a__send": 3, "a__save": 1}, {}]
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ async def test_a_worker_that_never_ends_is_stopped() -> None:
 
 def observation(capability: str = "s__look", text: str = "seen", **evidence: str) -> dict[str, Any]:
     pieces = [{"id": key.replace("_", ":"), "text": said, "source": "f"} for key, said in evidence.items()]
-    return {"capability": capability, "text": text, "evidence": pieces}
+    return {"capability": capability, "arguments": {}, "text": text, "evidence": pieces}
 
 
 async def concluded(answer: str, observations: Sequence[dict[str, Any]] = (), *before: AnyMessage) -> dict[str, Any]:
@@ -225,7 +225,8 @@ async def test_a_result_carries_the_evidence_that_it_cites() -> None:
     seen = [observation(a_1="one", a_2="two", a_3="three")]
     result = await concluded("- one [a:1] and three [a:3], and none [b:9]", seen)
     assert [piece["id"] for piece in result["evidence"]] == ["a:1", "a:3"]
-    assert (result["status"], result["observations"], result["tool_calls"]) == ("done", ["seen"], 1)
+    assert (result["status"], result["tool_calls"]) == ("done", 1)
+    assert result["observations"] == [{"capability": "s__look", "arguments": {}, "text": "seen", "whole": True}]
     assert (result["context_version"], result["provider"]) == ("v", "p")
 
 

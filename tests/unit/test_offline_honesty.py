@@ -196,3 +196,44 @@ def test_a_document_says_that_rules_made_it() -> None:
     call = work(request, [HumanMessage(json.dumps(request))], [{"name": "d__w", "parameters": {}}]).tool_calls[0]
     assert NOTICE in call["args"]["content"]
     assert OfflineModel().model_name == "offline"
+
+
+POST = tool("board__send_notice", "Send a notice to the board", ["text"], text=TEXT)
+POST["input_schema"]["properties"]["copies"] = {"type": "integer", "description": "number of copies"}
+
+
+@pytest.mark.parametrize(
+    ("goal", "times"),
+    [
+        ("Send the notice 'closed' to the board", 1),
+        ("Send two notices 'closed' to the board", 2),
+        ("Send 3 notices 'closed' to the board", 3),
+        ("Send the notice 'closed' to the board with 4 copies", 1),
+        ("Send notices 'closed' to the board", 5),
+        ("Send every notice 'all are closed' to the board", 20),
+        ("Send the notice 'all notices are closed' to the board", 1),
+        ("Send 500 notices 'closed' to the board", 20),
+    ],
+)
+def test_a_plan_counts_by_the_words_of_the_goal(goal: str, times: int) -> None:
+    """Proves FR-124: a number, a plural, or all of them; what is quoted, or became an argument, is no number."""
+    (task,) = Plan.model_validate(plan({"goal": goal, "inputs": {}, "tools": [*TOOLS, POST]})).tasks
+    assert (task.tools, task.limits) == (["board__send_notice"], {"board__send_notice": times})
+
+
+def test_what_only_reads_is_not_counted_and_one_document_is_written_once() -> None:
+    goal = 'Search all products for "red kettle" and write a report about all of them'
+    reads, writes = Plan.model_validate(plan({"goal": goal, "inputs": {}, "tools": TOOLS})).tasks
+    assert (reads.limits, writes.limits) == ({}, {"docs__write_document": 1})
+
+
+def test_a_name_that_the_plan_leaves_open_is_not_called_with_nothing() -> None:
+    task = {
+        "id": "t1",
+        "title": "x",
+        "instruction": "x",
+        "arguments": {"board__send_notice": {"text": "a", "copies": None}},
+    }
+    offered = [{"name": "board__send_notice", "parameters": POST["input_schema"]}]
+    (call,) = work({"task": task}, [HumanMessage("")], offered).tool_calls
+    assert call["args"] == {"text": "a"}

@@ -71,6 +71,7 @@ def progress_of(found: Data) -> Progress:
                 title=row["title"],
                 tools=list(plan["tools"]),
                 needs=list(plan["depends_on"]),
+                limits=dict(plan.get("limits", {})),
                 state=row["state"] if row["state"] in MARKS else "planned",
                 attempt=row["attempt"],
                 confidence=verdict.get("confidence"),

@@ -27,6 +27,7 @@ class TaskProgress:
     title: str
     tools: list[str] = field(default_factory=list[str])
     needs: list[str] = field(default_factory=list[str])
+    limits: dict[str, int] = field(default_factory=dict[str, int])
     state: str = "planned"
     turn: int = 0
     attempt: int = 0
@@ -103,7 +104,9 @@ def _plan(progress: Progress, data: dict[str, Any]) -> None:
     team.failures += [f"{task.title}: {task.why}" for task in team.tasks.values() if task.why and task.state != "done"]
     team.unmet = list(data.get("unmet", []))
     team.tasks = {
-        task["id"]: TaskProgress(task["id"], task["title"], list(task["tools"]), list(task["needs"]))
+        task["id"]: TaskProgress(
+            task["id"], task["title"], list(task["tools"]), list(task["needs"]), dict(task.get("limits", {}))
+        )
         for task in data.get("tasks", [])
     }
 

@@ -37,7 +37,7 @@ def payload(content: dict[str, Any]) -> RenderableType:
 
 
 def plan_table(plan: Plan) -> Table:
-    """The tasks of a plan: what, with which tools, after which others, at what estimated cost."""
+    """The tasks of a plan: what, with which tools and how often, after which others, at what estimated cost."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("task", "title", "tools", "after", "tokens", "confidence"):
         right = name in ("tokens", "confidence")
@@ -46,7 +46,7 @@ def plan_table(plan: Plan) -> Table:
         table.add_row(
             Text(task.id),
             Text(line(task.title, 120)),
-            Text(", ".join(line(tool, 80) for tool in task.tools) or "none"),
+            Text(", ".join(allowance(task.plain())) or "none"),
             Text(", ".join(task.depends_on)),
             Text(f"~{task.cost_tokens:,}" if task.cost_tokens else "-"),  # nought is no estimate
             Text(f"{task.confidence:.2f}"),
@@ -54,6 +54,12 @@ def plan_table(plan: Plan) -> Table:
     for missing in plan.unmet:
         table.add_row(Text("!", style="yellow"), Text(f"not covered: {line(missing, 200)}", style="yellow"))
     return table
+
+
+def allowance(task: dict[str, Any]) -> list[str]:
+    """The tools of a task, and how often it may call those that have an effect: ``desk__send ×2``."""
+    limits: dict[str, int] = task.get("limits") or {}
+    return [line(tool, 80) + (f" ×{limits[tool]}" if tool in limits else "") for tool in task["tools"]]
 
 
 def _json(content: Any) -> str:

@@ -104,6 +104,9 @@ def _task_lines(task: TaskProgress, spin: str) -> RenderableType:
     head.append(line(task.title, 90))
     if task.state == "planned" and task.needs:
         head.append(f"  after {', '.join(task.needs)}", style="dim")
+    if task.limits:
+        may = (f"{line(tool, 60)} ×{limit}" for tool, limit in task.limits.items())
+        head.append(f"  may call {', '.join(may)}", style="dim")
     if task.state == "running":
         again = f", attempt {task.attempt}" if task.attempt > 1 else ""
         head.append(f"  agent: turn {task.turn}{again}", style="cyan")

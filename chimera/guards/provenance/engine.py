@@ -1,13 +1,13 @@
 """The flow guard's engine: one run's plan, labels and decisions, over plain data.
 
 It knows neither graphs nor servers. Whoever owns the hands asks :meth:`FlowEngine.wanted` for look-ups before a call,
-:meth:`FlowEngine.decide` about the call, tells :meth:`FlowEngine.performed` when it went out, and shows
-:meth:`FlowEngine.observe` every result.
+:meth:`FlowEngine.decide` about the call (or :meth:`FlowEngine.planned`, as long as nothing was read), tells
+:meth:`FlowEngine.performed` when it went out, and shows :meth:`FlowEngine.observe` every result.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from chimera.guards.provenance.asking import Asking
@@ -16,7 +16,7 @@ from chimera.guards.provenance.kinds import Judge
 from chimera.guards.provenance.labels import Label, Level
 from chimera.guards.provenance.manifest import Kind, Manifest, Role, Severity, undeclared
 from chimera.guards.provenance.outgoing import cut
-from chimera.guards.provenance.plan import Grant, ToolPlan
+from chimera.guards.provenance.plan import ToolPlan
 from chimera.guards.provenance.records import Record, Records
 from chimera.guards.provenance.tokens import Reference, same
 
@@ -39,6 +39,7 @@ class FlowEngine:
         self._judge = Judge(self._asking, self._records)
         self._done: Counter[str] = Counter()
         self._cut: Counter[str] = Counter()
+        self._before: Counter[str] = Counter()
         self._made: set[str] = set()
         self._lifted: dict[tuple[str, str, str], str] = {}
 
@@ -79,29 +80,37 @@ class FlowEngine:
         reads = [look for look in found.values() if self.manifest(look.look_up.tool).role == Role.READ]
         return reads[:20]
 
+    def planned(self, tool: str, arguments: Mapping[str, Any]) -> FlowDecision:
+        """Whether the plan has this call: the tool, how often, and its arguments by name.
+
+        That is all there is to ask as long as nothing was read: whatever the values are, nobody can have planted them.
+        """
+        manifest = self.manifest(tool)
+        severity = manifest.harm(arguments)
+        if manifest.role != Role.EFFECT:
+            return FlowDecision("allow", arguments)
+        values = list(_values(manifest, arguments))
+        refusal = self._refusal(manifest, arguments, values, severity)
+        if refusal is not None:
+            return refusal
+        found = [self._without_reason(manifest, name, kind, value) for name, kind, value, _ in values]
+        failed = list({one.argument: one for one in found if one}.values())
+        return _escalated(arguments, failed, failed, severity) if failed else FlowDecision("allow", arguments)
+
     def decide(self, tool: str, arguments: Mapping[str, Any]) -> FlowDecision:
         """Whether a call may go out. It changes nothing; :meth:`performed` does."""
         manifest = self.manifest(tool)
         severity = manifest.harm(arguments)
         if manifest.role == Role.READ:
             return FlowDecision("allow", arguments)
-        refusal = self._by_plan(manifest, arguments, severity)
+        values = list(_values(manifest, arguments))
+        refusal = self._refusal(manifest, arguments, values, severity)
         if refusal is not None:
             return refusal
-        values = list(_values(manifest, arguments))
-        if len(values) > VALUES_MAX:
-            return _refused("escalate", arguments, "flow.size", "too many values to judge", severity)
         findings = [self._finding(manifest, arguments, name, kind, value) for name, kind, value, _ in values]
         failed = [one for one in findings if not one.passed]
         if failed:
-            return FlowDecision(
-                "escalate",
-                arguments,
-                tuple(findings),
-                reasons=tuple(f"{one.argument}: {one.reason}" for one in failed),
-                rules=tuple(dict.fromkeys(one.rule for one in failed)),
-                severity=severity,
-            )
+            return _escalated(arguments, findings, failed, severity)
         return self._passed(manifest, arguments, findings, severity)
 
     def performed(self, tool: str, arguments: Mapping[str, Any], *, edited: bool = False) -> None:
@@ -110,6 +119,22 @@ class FlowEngine:
             return
         self._made.add(_call(tool, arguments))
         (self._cut if edited else self._done)[tool] += 1
+
+    def recalled(self, tool: str, number: int, *, earlier_plans: bool = False) -> None:
+        """So many calls went out of which only that is known: in earlier tries, or also for plans before this one.
+
+        With those of earlier plans, a human says whether the number of the plan is for calls on top of them.
+        """
+        (self._before if earlier_plans else self._done)[tool] += number
+
+    def _refusal(
+        self, manifest: Manifest, arguments: Mapping[str, Any], values: Sequence[Any], severity: Severity
+    ) -> FlowDecision | None:
+        """The refusal of a call as a whole, if any: the plan's, or for more values than can be judged one by one."""
+        refusal = self._by_plan(manifest, arguments, severity)
+        if refusal is None and len(values) > VALUES_MAX:
+            return _refused("escalate", arguments, "flow.size", "too many values to judge", severity)
+        return refusal
 
     def _by_plan(self, manifest: Manifest, arguments: Mapping[str, Any], severity: Severity) -> FlowDecision | None:
         """The refusal that the plan demands, if any. A read that reaches outside needs no leave, only a named place."""
@@ -122,22 +147,30 @@ class FlowEngine:
             return _refused("reject", arguments, "plan.repeated", "the same call was made before", severity)
         if self._done[manifest.tool] >= grant.count:
             return _refused("reject", arguments, "plan.count", f"the plan has {grant.count} of these", severity)
+        before = self._before[manifest.tool]
+        if before + self._done[manifest.tool] >= grant.count:
+            why = f"the plan has {grant.count} of these, and {before} went out in earlier tries and plans"
+            return _refused("escalate", arguments, "plan.count", why, severity)
         return None
 
     def _finding(self, manifest: Manifest, arguments: Mapping[str, Any], name: str, kind: Kind, value: Any) -> Finding:
         human = self._lifted.get((manifest.tool, name, same(value)))
         if human is not None:
             return Finding(name, value, kind, self.label(kind, value), True, f"human:{human}")
+        refused = self._without_reason(manifest, name, kind, value)
+        if refused is not None:
+            return refused
         if manifest.fallback is None and name not in manifest.arguments:
             return self._unknown(name, kind, value)
-        grant = self._plan.grant(manifest.tool)
-        if grant is not None and not self._has_reason(grant, name, kind, value):
-            why = "the request gives no reason for this argument"
-            return Finding(name, value, kind, self.label(kind, value), False, "plan.argument", why)
         return self._judge.judge(kind, name, value, arguments)
 
-    def _has_reason(self, grant: Grant, name: str, kind: Kind, value: Any) -> bool:
-        return name in grant.arguments or kind in _UNGUARDED or self._asking.names(value)
+    def _without_reason(self, manifest: Manifest, name: str, kind: Kind, value: Any) -> Finding | None:
+        """The finding about an argument of an effect that the plan gives no reason for; None if it does."""
+        grant = self._plan.grant(manifest.tool) if manifest.role == Role.EFFECT else None
+        if grant is None or name in grant.arguments or kind in _UNGUARDED or self._asking.names(value):
+            return None
+        why = "neither the request nor the plan gives a reason for this argument"
+        return Finding(name, value, kind, self.label(kind, value), False, "plan.argument", why)
 
     def _unknown(self, name: str, kind: Kind, value: Any) -> Finding:
         """An argument that nobody declared: the user's, or a typed field of what he points to."""
@@ -230,6 +263,19 @@ def _is_lifted(finding: Finding) -> bool:
 def _declassified(tool: str, finding: Finding) -> Declassified:
     by = finding.rule if finding.rule.startswith("human:") else f"validator:{_VALIDATED[finding.kind]}"
     return Declassified(tool, finding.argument, by, finding.label)
+
+
+def _escalated(
+    arguments: Mapping[str, Any], findings: Sequence[Finding], failed: Sequence[Finding], severity: Severity
+) -> FlowDecision:
+    return FlowDecision(
+        "escalate",
+        arguments,
+        tuple(findings),
+        reasons=tuple(f"{one.argument}: {one.reason}" for one in failed),
+        rules=tuple(dict.fromkeys(one.rule for one in failed)),
+        severity=severity,
+    )
 
 
 def _refused(action: Any, arguments: Mapping[str, Any], rule: str, reason: str, severity: Severity) -> FlowDecision:

@@ -1,25 +1,26 @@
-"""The flow guard at Chimera's own tool edge: what an agent has read may not decide what it does.
+"""The flow guard at Chimera's own tool edge: an agent does what its plan has, and what it has read decides nothing.
 
-As long as an agent has read nothing, every value comes from the user and the plan. From its first result on, each
-argument of an effect must come from the user's words, from the plan that was made before anything was read, or from a
-typed field that the operator's manifest trusts; the engine decides which.
+The plan holds from the first call on: how often a tool with an effect is called, and with which arguments by name. As
+long as an agent has heard and read nothing, its values come from the user and the plan. From then on each argument of
+an effect must come from the user's words, from the plan that was made before anything was read, or from a typed field
+that the operator's manifest trusts, whether this agent read it or a task before it; the engine decides which.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from chimera.core.contracts import Decision, Threat
+from chimera.core.forms import properties
 from chimera.guards.provenance.decisions import FlowDecision
 from chimera.guards.provenance.engine import FlowEngine
 from chimera.guards.provenance.manifest import Argument, Kind, Manifest, Role, Severity, undeclared
-from chimera.guards.provenance.plan import ToolPlan
-from chimera.guards.request import GuardRequest
+from chimera.guards.provenance.plan import Grant, ToolInfo, ToolPlan, arguments_with_reason
+from chimera.guards.request import GuardRequest, sealed
 from chimera.guards.sanitize import texts
 from chimera.tools.capability import Capability
 
-EFFECTS_MAX = 20
-"""Calls with an effect that one tool may get from one task."""
 PROSE_WORDS = 4
 _THREATS = {
     Severity.MONEY: Threat.HIGH,
@@ -40,27 +41,35 @@ class FlowGuard:
         self._manifests = dict(manifests or {})
 
     async def check(self, request: GuardRequest) -> Decision | None:
-        """Allow, cut out of texts what came from nowhere, or ask a human; say which field was let through and why."""
+        """Allow, cut out of texts what came from nowhere, or ask a human; say which field was let through and why.
+
+        What is beyond the plan's number, and the very same call again, is rejected.
+        """
         tool = request.capability
-        if tool is None or not request.seen:
+        if tool is None:
             return None
         manifest = self._manifest(tool, request.payload)
         if manifest.role == Role.READ:
             return None
-        said = self._engine(request, manifest).decide(tool.name, request.payload)
-        return _decision(self.rule, said)
+        engine = self._engine(request, tool, manifest)
+        decide = engine.decide if request.seen or not _is_first_plan(request) else engine.planned
+        return _decision(self.rule, decide(tool.name, request.payload))
 
-    def _engine(self, request: GuardRequest, manifest: Manifest) -> FlowEngine:
-        manifests = {**self._manifests, manifest.tool: manifest}
-        plan = ToolPlan.of([manifest.tool] * EFFECTS_MAX, {manifest.tool: request.payload if request.payload else ()})
-        engine = FlowEngine("\n".join(_trusted(request)), plan, manifests)
+    def _engine(self, request: GuardRequest, tool: Capability, manifest: Manifest) -> FlowEngine:
+        manifests = {**self._manifests, tool.name: manifest}
+        engine = FlowEngine("\n".join(_trusted(request)), _plan(request, tool), manifests)
         for one in request.seen:
             name = one.capability.name if one.capability else one.said_by
             if name not in manifests:
                 read_only = one.capability is None or one.capability.read_only
                 manifests[name] = undeclared(name, read_only=read_only)
+            if one.capability and not manifests[name].server:
+                manifests[name] = replace(manifests[name], server=one.capability.server)
             engine.observe(name, one.arguments, _data(one.text))
-            engine.performed(name, one.arguments)
+        for arguments in request.made.now:
+            engine.performed(tool.name, arguments)
+        if manifest.harm(request.payload) != Severity.PRIVATE:  # a file of one's own may be mended in each attempt
+            engine.recalled(tool.name, _others(request, tool), earlier_plans=not _is_first_plan(request))
         return engine
 
     def _manifest(self, tool: Capability, arguments: Mapping[str, Any]) -> Manifest:
@@ -74,13 +83,48 @@ class FlowGuard:
         )
 
 
+def _is_first_plan(request: GuardRequest) -> bool:
+    """Whether the plan was made before anything was read: a later one knows what failed, and may repeat its words."""
+    return request.notes.get("plan_round") == 1
+
+
+def _plan(request: GuardRequest, tool: Capability) -> ToolPlan:
+    """What the task may do with a tool: how often, and with which arguments.
+
+    There is reason for those that the plan names, those that the schema requires, those that the user's or the plan's
+    words speak of, and for a value that the tool would take anyway.
+    """
+    task = request.task
+    if task is None or tool.name not in task.tools:
+        return ToolPlan()
+    names = set(arguments_with_reason("\n".join(_trusted(request)), ToolInfo(tool.name, schema=tool.input_schema)))
+    if _is_first_plan(request):
+        names |= task.arguments.get(tool.name, {}).keys()
+    forms = properties(tool.input_schema)
+    names |= {name for name, value in request.payload.items() if _is_default(forms.get(name, {}), value)}
+    return ToolPlan({tool.name: Grant(tool.name, task.limit(tool.name), frozenset(names))})
+
+
+def _is_default(form: Mapping[str, Any], value: Any) -> bool:
+    return "default" in form and form["default"] == value and type(form["default"]) is type(value)
+
+
+def _others(request: GuardRequest, tool: Capability) -> int:
+    """How many effects earlier attempts and plans had that are another call than this one and those of this attempt.
+
+    The same call is the same effect, whoever asks for it again.
+    """
+    here: Iterable[Mapping[str, Any]] = (*request.made.now, request.payload)
+    return len(request.made.before - {sealed(tool.name, arguments) for arguments in here})
+
+
 def _trusted(request: GuardRequest) -> Iterator[str]:
-    """The user's words, and the task's if its plan was made before anything was read: a later one knows what failed."""
+    """The user's words, and the task's if its plan was the first."""
     if request.mission is not None:
         mission = request.mission
         yield from (mission.goal, *mission.inputs.values(), *mission.constraints, mission.persona)
     task, tool = request.task, request.capability
-    if task is not None and tool is not None and request.notes.get("plan_round") == 1:
+    if task is not None and tool is not None and _is_first_plan(request):
         yield from (task.title, task.instruction)
         yield from texts(task.arguments.get(tool.name, {}))
 

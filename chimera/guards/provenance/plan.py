@@ -10,21 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chimera.core.forms import properties
+from chimera.core.quantity import MANY, SEVERAL, how_often
 from chimera.guards.provenance.asking import Asking
 from chimera.guards.provenance.clauses import ACCOUNT, ADDRESS, LINK, Clause, clauses
 from chimera.guards.provenance.lexicon import Lexicon, Sense, lexicon
 from chimera.guards.provenance.wordset import wordset
 
-MANY = 20
-"""Calls of one tool where the request means everything of a kind."""
-SEVERAL = 5
-"""Calls of one tool where the request uses the plural."""
 _ENOUGH = 1.5
-_QUANTIFIERS = wordset("all every each everyone everybody any several multiple respectively")
-_NUMBERS = {
-    word: number
-    for number, word in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2)
-}
 _GENERAL = wordset("add create make set get put update change do use new run start")
 _PRONOUNS = wordset("it this that them these those him her me there")
 _LINKING = wordset("to from in into of for with on at by")
@@ -101,6 +93,11 @@ def plan_from_request(request: str, tools: Sequence[ToolInfo]) -> ToolPlan:
         if tool.info.name in counts
     }
     return ToolPlan(grants)
+
+
+def arguments_with_reason(words: str, tool: ToolInfo) -> frozenset[str]:
+    """The arguments that a tool cannot do without, and those that some words (a request, a plan) speak of."""
+    return frozenset(_reasoned(_taken_apart(tool, lexicon()), Asking(words), lexicon()))
 
 
 def _taken_apart(tool: ToolInfo, words: Lexicon) -> _Tool:
@@ -218,9 +215,7 @@ def _classes(text: Sequence[str], words: Lexicon) -> frozenset[str]:
 
 def _count(clause: Clause, tool: _Tool, asking: Asking) -> int:
     lower = [word.lower() for word in clause.words]
-    if not _QUANTIFIERS.isdisjoint(lower):
-        return MANY
-    said = next((_NUMBERS[word] for word in lower if word in _NUMBERS), 1)
+    said = how_often(lower)
     known = lexicon().things
     names = [name for name in asking.proper_names if name.lower() not in known]
     spoken_of = names if _TOGETHER & set(lower) else [name for name in names if name in clause.words]

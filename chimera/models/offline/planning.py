@@ -7,8 +7,9 @@ from typing import Any
 
 from chimera.core.forms import properties
 from chimera.core.lexical import Bm25, stems
+from chimera.core.quantity import MANY, SEVERAL, how_often
 from chimera.models.offline.filling import COMPOSE, Filled, fill
-from chimera.models.offline.words import asked_for, is_place, literals, quoted, without
+from chimera.models.offline.words import asked_for, is_place, literals, numbers, quoted, without
 
 MENTIONED = 0.30
 """The least share of a clause's meaning that a tool's description must mention."""
@@ -190,7 +191,23 @@ def _task(
         "instruction": clause,
         "depends_on": [task["id"] for task in before] if composes else [],
         "tools": [tool["name"]],
+        "limits": {} if tool.get("read_only") else {tool["name"]: 1 if composes else _how_often(clause, tool, filled)},
         "arguments": {tool["name"]: filled.arguments},
         "criteria": criteria,
         "confidence": 0.6,
     }
+
+
+def _how_often(clause: str, tool: Mapping[str, Any], filled: Filled) -> int:
+    """How often a clause asks for what a tool does: by a number, by "all" or "every", or by the plural of its things.
+
+    A number that became an argument is no number of times.
+    """
+    left = without(_spoken(clause), filled.taken)
+    own = str(tool["name"]).partition("__")[2]
+    things = set(stems(own)[1:] or stems(own))
+    counted = [int(text) for text, near in numbers(left) if text.isdigit() and near & things]
+    words = re.findall(r"[^\W\d_]+", left.lower())
+    plural = any(word.endswith("s") and word not in own.lower() and set(stems(word)) & things for word in words)
+    said = max([how_often(words), *counted])
+    return SEVERAL if plural and said == 1 else min(said, MANY)

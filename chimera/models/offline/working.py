@@ -43,7 +43,11 @@ def _arguments(request: Mapping[str, Any], tool: Mapping[str, Any], composed: st
         clause = str(request["task"]["instruction"])
         planned = fill(tool["parameters"], clause, request.get("inputs") or {}, may_compose=bool(composed)).arguments
     forms = properties(tool["parameters"])
-    return {name: _cut(composed, forms.get(name, {})) if value == COMPOSE else value for name, value in planned.items()}
+    return {
+        name: _cut(composed, forms.get(name, {})) if value == COMPOSE else value
+        for name, value in planned.items()
+        if value is not None  # a name that the plan leaves to be filled, which rules cannot
+    }
 
 
 def _cut(text: str, form: Mapping[str, Any]) -> str:
