@@ -82,7 +82,7 @@ class Task(Contract):
     instruction: str = Field(min_length=1, max_length=GOAL_MAX)
     depends_on: list[str] = Field(default_factory=list)
     tools: list[CapabilityName] = Field(default_factory=list, max_length=8, description="all that the task may call")
-    limits: dict[CapabilityName, Annotated[int, Field(ge=1, le=LIMIT_MAX)]] = Field(
+    limits: dict[str, Annotated[int, Field(ge=1, le=LIMIT_MAX)]] = Field(
         default_factory=dict, description="by tool with an effect, how often the task may call it; else once"
     )
     arguments: dict[str, dict[str, Any]] = Field(

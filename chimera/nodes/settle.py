@@ -9,6 +9,7 @@ from chimera.core.contracts import Check, Plan, ReviewDecision, TaskResult, Verd
 from chimera.core.state import Plain, TeamState
 from chimera.nodes.commit import Next, after_settling, finished_task, plan_anew
 from chimera.nodes.context import Context
+from chimera.nodes.planner import counted
 
 
 async def settle(state: TeamState, runtime: Runtime[Context]) -> Command[Next]:
@@ -39,7 +40,8 @@ async def _settle_plan(state: TeamState, decision: ReviewDecision, context: Cont
         return {"problem": {"code": "CH700", "message": refused}}
     if decision.payload is None:
         return {}
-    plan = Plan.model_validate(decision.payload.get("plan", decision.payload))
+    edited = Plan.model_validate(decision.payload.get("plan", decision.payload))
+    plan = counted(edited, await context.tools.capabilities())
     await context.missions.plan_tasks(
         state["mission_id"], state["team"]["name"], state["plan_round"], plan, state["context_version"]
     )
