@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     )
     incident_window_s: PositiveFloat = Field(default=3_600.0, description="time within which they count")
 
+    agent_runner: Literal["stock", "lean"] = Field(
+        default="stock", description="what runs agents: LangGraph itself, or the lean runner, which costs less"
+    )
     max_attempts: PositiveInt = Field(default=2, description="tries of one task before it is planned anew")
     max_replans: int = Field(default=1, ge=0, description="new plans of one team before it escalates")
     max_steps: PositiveInt = Field(default=12, description="model turns of one agent")

@@ -5,15 +5,16 @@ Whatever the engine, a run has the same thread id and the same checkpoints, so a
 
 import asyncio
 import contextvars
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command
+from langgraph.types import Command, Interrupt
 
 from chimera.core.state import Plain
+from chimera.fleet.lean import LeanRunner
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,11 @@ class Dispatch(Protocol):
 
 
 class LocalDispatch:
-    """Runs agents in this process, at most ``limit`` at a time."""
+    """Runs agents in this process, at most ``limit`` at a time, on the runner that the settings name."""
 
     def __init__(self, graph: "CompiledStateGraph[Any, Any, Any, Any]", limit: int) -> None:
         self._graph = graph
+        self._lean = LeanRunner(graph)
         self._slots = asyncio.Semaphore(limit)
 
     async def run(self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None = None) -> AgentOutcome:
@@ -61,17 +63,27 @@ class LocalDispatch:
             "configurable": {"thread_id": run.thread_id},
             "recursion_limit": run.recursion_limit,
         }
+        runner: Any = self._graph
+        if context.settings.agent_runner == "lean":
+            runner, saved = self._lean, await self._lean.last(config)
+            if saved is None:
+                found = await self._lean.ainvoke(run.state, config, context=context, saved=None)
+                return _outcome(found, found.get("__interrupt__", ()))
         before = await self._graph.aget_state(config)
         # `tasks`, not `next`: that one leaves out a step whose result is kept while the checkpoint after it is not.
         if not before.values and not before.tasks:
-            await self._graph.ainvoke(run.state, config, context=context, durability="sync")
+            await runner.ainvoke(run.state, config, context=context, durability="sync")
         elif before.interrupts and answers:
             known = {found.id for found in before.interrupts}
             given = {key: value for key, value in answers.items() if key in known}
             if given:
-                await self._graph.ainvoke(Command(resume=given), config, context=context, durability="sync")
+                await runner.ainvoke(Command(resume=given), config, context=context, durability="sync")
         elif before.tasks and not before.interrupts:
-            await self._graph.ainvoke(None, config, context=context, durability="sync")
+            await runner.ainvoke(None, config, context=context, durability="sync")
         after = await self._graph.aget_state(config)
-        questions = {found.id: found.value for found in after.interrupts}
-        return AgentOutcome(result=None if questions else after.values.get("result"), questions=questions)
+        return _outcome(after.values, after.interrupts)
+
+
+def _outcome(values: Mapping[str, Any], interrupts: Sequence[Interrupt]) -> AgentOutcome:
+    questions = {found.id: found.value for found in interrupts}
+    return AgentOutcome(result=None if questions else values.get("result"), questions=questions)

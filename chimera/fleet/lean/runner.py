@@ -65,7 +65,7 @@ class LeanRunner:
         whole = lg.ensure_config(self.graph.config, config)
         reason = self._outside(given, whole, options)
         if reason is None and saved is UNKNOWN:
-            saved = await self._saver.aget_tuple(whole)
+            saved = await self.last(whole)
         reason = reason or _why_not_from(given, whole, saved)
         if reason is not None:
             _LOG.debug("stock LangGraph runs this: %s", reason)
@@ -91,7 +91,7 @@ class LeanRunner:
         modes = cast("Sequence[str]", [wanted] if isinstance(wanted, str) else wanted)
         whole = lg.ensure_config(self.graph.config, config)
         reason = self._outside(given, whole, options) or (None if MODES.issuperset(modes) else "an unusual stream mode")
-        saved = await self._saver.aget_tuple(whole) if reason is None else None
+        saved = await self.last(whole) if reason is None else None
         reason = reason or _why_not_from(given, whole, saved)
         if reason is not None:
             async for chunk in self.graph.astream(
@@ -102,6 +102,14 @@ class LeanRunner:
         run = self._run(whole, saved, context, control, Sink(modes))
         async for mode, chunk in self._told(run, given, saved):
             yield chunk if isinstance(wanted, str) else (mode, chunk)
+
+    async def last(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """A thread's last checkpoint, for :meth:`ainvoke`; None where there is none.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        return await self._saver.aget_tuple(config)
 
     async def aget_state(self, config: RunnableConfig) -> StateSnapshot:
         """A thread's state, as stock LangGraph tells it."""
