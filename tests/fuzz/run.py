@@ -24,6 +24,7 @@ CACHE = Path(__file__).resolve().parents[2] / ".cache" / "fuzz"
 Target = Callable[[bytes], None]
 TARGETS: dict[str, tuple[Target, Sequence[bytes], Sequence[str], int]] = {
     "normaliser": (fuzz_text.normaliser, fuzz_text.SEEDS, fuzz_text.TOKENS, 4_096),
+    "hints": (fuzz_text.hints, fuzz_text.RULE_SEEDS, fuzz_text.TOKENS, 2_048),
     "detector": (fuzz_text.detector, fuzz_text.SEEDS, fuzz_text.TOKENS, 2_048),
     "policy": (fuzz_policy.policy, fuzz_policy.POLICY_SEEDS, fuzz_policy.POLICY_TOKENS, 8_192),
     "manifests": (fuzz_policy.manifests, fuzz_policy.MANIFEST_SEEDS, fuzz_policy.MANIFEST_TOKENS, 4_096),

@@ -25,7 +25,7 @@ def fuzz(target: str, folder: Path, *options: str) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=dict(os.environ))
 
 
-@pytest.mark.parametrize("target", ["normaliser", "detector", "policy", "manifests", "cedar", "gateway"])
+@pytest.mark.parametrize("target", ["normaliser", "hints", "detector", "policy", "manifests", "cedar", "gateway"])
 def test_a_short_run_finds_nothing(target: str, tmp_path: Path) -> None:
     done = fuzz(target, tmp_path, "--seconds", "10")
     assert done.returncode == 0, done.stderr[-3_000:]

@@ -28,6 +28,7 @@ from chimera.evals.injection.comparison import (
     thresholds,
 )
 from chimera.evals.injection.data import Row
+from chimera.evals.injection.figures import peer_figures
 from chimera.evals.injection.peer_environment import environment
 from chimera.evals.injection.peer_scores import MAX_RESTARTS, Scores, adapter_command, scores_of
 from chimera.evals.injection.peers import Peer, chosen_peers, known_peers
@@ -264,24 +265,30 @@ def test_a_line_compares_on_the_texts_that_were_answered() -> None:
     assert line["ours_at_own_fpr"] > 0.8
     assert line["recall_at_1fpr"] <= line["own_recall"]
     assert line["ms"] == 2.0
-    assert margin([line]) == pytest.approx(
-        min(
-            line["ours_at_own_fpr"] - line["own_recall"],
-            line["ours_at_1fpr"] - line["recall_at_1fpr"],
-            line["ours_at_5fpr"] - line["recall_at_5fpr"],
-        )
-    )
+    own, one = (line["ours_at_own_fpr"] - line["own_recall"], line["ours_at_1fpr"] - line["recall_at_1fpr"])
+    assert margin([line], ("own_fpr",)) == pytest.approx(own)
+    assert margin([line], ("1fpr", "own_fpr")) == pytest.approx(min(own, one))
+    assert line["ours_at_own_fpr_ranked"] == pytest.approx(line["ours_at_own_fpr"], abs=0.1), "the sources are alike"
 
 
 def test_a_better_detector_makes_the_margin_negative_and_one_without_answers_has_none() -> None:
     better = Scores(graded(2.0), graded(2.0) > 1.0, np.ones(240))
     line = detector_line("better", better, graded(0.3), labelled())
-    ahead = margin([line])
+    ahead = margin([line], ("own_fpr", "1fpr", "5fpr"))
     assert ahead is not None
     assert ahead < 0
     silent = detector_line("silent", Scores.unanswered(240), graded(0.3), labelled())
     assert silent == {"detector": "silent", "texts": 0, "unanswered": 240}
-    assert margin([silent]) is None
+    assert margin([silent], ("own_fpr", "1fpr")) is None
+
+
+def test_a_detector_with_a_yes_and_a_no_is_compared_at_its_own_rate_as_well() -> None:
+    line = {"detector": "x", "unanswered": 0, "ours_at_own_fpr": 0.1, "own_recall": 0.3}
+    line |= {"ours_at_1fpr": 0.5, "recall_at_1fpr": 0.2, "ours_at_5fpr": 0.7, "recall_at_5fpr": 0.3}
+    graded_one = peer_figures([line], {"x": {"yes_no": False}})
+    assert (graded_one["peer_margin"], graded_one["peer_margin_own"]) == pytest.approx((0.3, -0.2))
+    assert peer_figures([line], {"x": {"yes_no": True}})["peer_margin"] == pytest.approx(-0.2)
+    assert peer_figures([], {"x": {}}) == {"peers_run": 0, "peers_not_run": 1, "peer_texts_unanswered": 0}
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -311,6 +318,8 @@ def test_the_evaluation_compares_and_a_goal_says_whether_it_is_ahead(
     assert printed["figures"]["peers_run"] == printed["figures"]["peers_not_run"] == 1
     assert printed["figures"]["peer_texts_unanswered"] == 1
     assert printed["figures"]["peer_margin"] > 0
+    (silent, _) = printed["conditions"]["detectors"]
+    assert printed["figures"]["best_peer_recall_at_1fpr"] == silent["fpr_at_1fpr"], "as good as tossing a coin"
     assert [line["detector"] for line in printed["conditions"]["detectors"]] == ["plumblint", "chimera"]
     assert printed["conditions"]["peers"]["aicordon"]["not_run"] == "there is no network"
     assert printed["conditions"]["peers"]["plumblint"]["version"] == "0.1.2"

@@ -93,6 +93,8 @@ def detector_line(name: str, theirs: Scores, ours: NDArray[np.float64], labelled
     own_fpr, own_recall = own = some.rates(theirs.flag[answered])
     line |= {"auc": float(cast("Any", roc_auc_score(some.attack, score))), "own_fpr": own_fpr, "own_recall": own_recall}
     line["ours_at_own_fpr"] = recall_at(operating_points(mine, some), own_fpr)
+    # With one threshold for all sources, taken from the very texts that are measured: a ranking, at exactly that rate.
+    line["ours_at_own_fpr_ranked"] = recall_at([some.rates(mine > limit) for limit in _limits(mine, some)], own_fpr)
     points = sorted([*operating_points(score, some), own, (1.0, 1.0)])
     for percent in (1, 5):
         fpr, recall = some.rates(mine > thresholds(mine, some, np.array([percent / 100]))[0])
@@ -102,10 +104,19 @@ def detector_line(name: str, theirs: Scores, ours: NDArray[np.float64], labelled
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in line.items()}
 
 
-def margin(lines: Sequence[Mapping[str, Any]]) -> float | None:
-    """By how much the filter is ahead in recall of the detector and at the rate where it is least; None without any."""
-    pairs = [("ours_at_own_fpr", "own_recall"), ("ours_at_1fpr", "recall_at_1fpr"), ("ours_at_5fpr", "recall_at_5fpr")]
-    ahead = [line[ours] - line[theirs] for line in lines for ours, theirs in pairs if ours in line]
+def _limits(score: NDArray[np.float64], labelled: Labelled) -> NDArray[np.float64]:
+    """Every benign text's score, highest first, as far as a quarter of them: single thresholds."""
+    benign = np.sort(score[~labelled.attack])[::-1]
+    return benign[: len(benign) // 4 + 1]
+
+
+def margin(lines: Sequence[Mapping[str, Any]], at: Sequence[str]) -> float | None:
+    """By how much the filter is ahead in recall where it is least, at the rates named; None when nothing is compared.
+
+    ``at``: ``own_fpr`` (of the other detector), ``1fpr`` and ``5fpr`` (what the filter realises at nominal 1% and 5%).
+    """
+    names = {rate: f"recall_at_{rate}" for rate in at} | ({"own_fpr": "own_recall"} if "own_fpr" in at else {})
+    ahead = [line[f"ours_at_{rate}"] - line[name] for line in lines for rate, name in names.items() if name in line]
     return min(ahead) if ahead else None
 
 

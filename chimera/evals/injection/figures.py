@@ -27,7 +27,7 @@ GOALS: Mapping[str, Goal] = {
     "benign_mention_fpr": ("<=", 0.01),
 }
 PEER_GOALS: Mapping[str, Goal] = {"peer_margin": (">", 0.0)}
-"""Besides, when other detectors are asked: ahead of each of them in recall, at its own false positives and at ours."""
+"""Besides, when other detectors are asked: ahead of each of them in recall at the same false positives."""
 
 QUICK_ROWS = 700
 OBFUSCATED_ROWS, OBFUSCATED_ROWS_QUICK = 150, 40
@@ -96,7 +96,7 @@ def evaluate_injection(
     }
     detectors, known = _beside(found, peers, peer_folder) if peers and peer_folder else ([], {})
     if known:
-        figures |= _peer_figures(detectors[:-1], known)
+        figures |= peer_figures(detectors[:-1], known)
     return Evaluated(
         figures={key: round(value, 4) for key, value in figures.items()},
         conditions=_conditions(found, quick=quick, whole=len(every), plain=plain),
@@ -116,7 +116,7 @@ def _beside(
     lines = [detector_line(name, scores, found.logits, labelled) for name, scores in said.items()]
     about = {
         peer.name: {
-            **{key: getattr(peer, key) for key in ("version", "licence", "measured", "reason")},
+            **{key: getattr(peer, key) for key in ("version", "licence", "measured", "reason", "yes_no")},
             **({"failures": dict(said[peer.name].failures)} if peer.name in said else {}),
             **({"not_run": reasons[peer.name]} if peer.name in reasons else {}),
         }
@@ -135,18 +135,25 @@ def _own(found: OutOfFold) -> Scores:
     return Scores(found.logits, found.flagged(0.01), np.array(ms))
 
 
-def _peer_figures(lines: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    ahead = margin(lines)
+def peer_figures(lines: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """How far the filter is ahead: of every detector at its own two rates, and of one with a yes and a no also at its.
+
+    ``peer_margin_own`` is the same at the own rate of every detector, those with a score included.
+    """
+    fixed = [line for line in lines if known[line["detector"]]["yes_no"]]
+    compared = [margin(lines, ("1fpr", "5fpr")), margin(fixed, ("own_fpr",))]
+    found: dict[str, float | None] = {
+        "peer_margin": min((value for value in compared if value is not None), default=None),
+        "peer_margin_own": margin(lines, ("own_fpr",)),
+    }
+    for percent in (1, 5):
+        reached = [line[f"recall_at_{percent}fpr"] for line in lines if f"recall_at_{percent}fpr" in line]
+        found[f"best_peer_recall_at_{percent}fpr"] = max(reached, default=None)
     return {
         "peers_run": len(lines),
         "peers_not_run": len(known) - len(lines),
         "peer_texts_unanswered": sum(line["unanswered"] for line in lines),
-        **({"peer_margin": ahead} if ahead is not None else {}),
-        **{
-            f"best_peer_recall_at_{percent}fpr": max(line.get(f"recall_at_{percent}fpr", 0.0) for line in lines)
-            for percent in (1, 5)
-            if lines
-        },
+        **{key: value for key, value in found.items() if value is not None},
     }
 
 

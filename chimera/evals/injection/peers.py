@@ -24,6 +24,7 @@ class Peer:
     packages: tuple[str, ...] = ()
     adapter: str = ""
     files: str = ""
+    yes_no: bool = False
     union_of: tuple[str, ...] = ()
 
     @property
