@@ -26,7 +26,10 @@ from chimera.store.postgres import Pool, fetch
 
 KEY = "sk-canary-Zq9keyQ9z"
 PASSWORD = "canary-Zq9passQ9z"
-MAY_BE_EMPTY = ("effects", "reviews", "policies", "grants", "incidents", "quarantines", "audit_checkpoints")
+MAY_BE_EMPTY = (
+    *("effects", "reviews", "policies", "grants", "incidents", "quarantines", "audit_checkpoints"),
+    *("agents", "workers", "runs"),
+)
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
 
 
