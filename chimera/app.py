@@ -121,6 +121,7 @@ async def open_app(
         watch = PolicyWatch(parts, PolicyStore(pool, audit, clock))
         limits = ProviderLimits(settings.model_limits, clock, RedisBuckets(redis))
         models = Models(settings, usage, new_id, roles.models, limits)
+        stack.push_async_callback(models.aclose)
         context = Context(
             settings=settings,
             clock=clock,

@@ -95,6 +95,14 @@ class Models:
             for name in self.names(role):
                 self._model(role, name)
 
+    async def aclose(self) -> None:
+        """Close the connections of the models that were set up here."""
+        built, self._built = self._built, {}
+        for model in built.values():
+            client = getattr(model, "http_async_client", None)
+            if client is not None:
+                await client.aclose()
+
     def names(self, role: str) -> list[str]:
         """The models that may play ``role``: the first choice, then the fallbacks."""
         given = self._given.get(role) or self._given.get("*")

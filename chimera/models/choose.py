@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from chimera.core.errors import ModelUnknown
 from chimera.core.plugins import MODELS, plugins
 from chimera.core.settings import Settings
+from chimera.models.transport import pooled_client
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -14,6 +15,8 @@ OFFLINE = "offline"
 
 def choose_model(name: str, settings: Settings) -> "BaseChatModel":
     """The chat model called ``name``: ``offline``, or a plug-in's, or ``provider:model`` of any LangChain integration.
+
+    A model with an ``http_async_client`` has it for itself; whoever asked for the model closes it.
 
     Raises:
         ConfigError: the plug-in is broken.
@@ -37,6 +40,8 @@ def choose_model(name: str, settings: Settings) -> "BaseChatModel":
         options["base_url"] = settings.model_base_url
     if settings.model_api_key:
         options["api_key"] = settings.model_api_key.get_secret_value()
+    if name.startswith("openai:"):
+        options["http_async_client"] = pooled_client()
     try:
         return init_chat_model(name, configurable_fields=None, **options)
     except ImportError as error:

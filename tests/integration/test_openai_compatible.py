@@ -10,9 +10,9 @@ import logging
 import re
 import socket
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import psycopg
 import pytest
@@ -84,6 +84,7 @@ class Provider:
         self.script: list[Line] = [say("hello")]
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.ports: set[int] = set()
         self.usage: dict[str, int] | None = {
             "prompt_tokens": TOKENS_IN,
             "completion_tokens": TOKENS_OUT,
@@ -94,6 +95,7 @@ class Provider:
     async def complete(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
         self.keys.append(request.headers.get("authorization", ""))
+        self.ports.add(request.client.port if request.client else 0)
         if self.keys[-1] != f"Bearer {KEY}":
             return fail(401)
         asked = await request.json()
@@ -176,13 +178,16 @@ class Ledger:
 
 
 class Client:
-    """Our side of single calls."""
+    """Our side of single calls. All of a test are closed after it."""
+
+    opened: ClassVar[list["Client"]] = []
 
     def __init__(self, provider: Provider, **settings: Any) -> None:
         given = {"model": MODEL, "model_base_url": provider.url, "model_api_key": KEY, "model_timeout_s": 20}
         self.ledger = Ledger()
         self.models = Models(Settings.model_validate(given | settings), self.ledger, random_ids())
         self._caller = Caller("m", "worker", Budget())
+        self.opened.append(self)
 
     async def turn(self, messages: Sequence[Any] = (HumanMessage("hi"),), tools: Sequence[Any] = ()) -> AIMessage:
         return await self.models.turn(self._caller, messages, list(tools))
@@ -195,6 +200,13 @@ class Client:
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calling, "BACKOFF_S", 0.0)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.fixture(autouse=True)
+async def closed() -> AsyncGenerator[None]:
+    yield
+    while Client.opened:
+        await Client.opened.pop().models.aclose()
 
 
 TOOL = {
@@ -250,6 +262,24 @@ async def test_a_failing_server_is_asked_again_only_where_that_helps(
     assert failed.value.message.endswith(f"(HTTP {status})")
     assert len(provider.asked) == tries
     assert KEY not in repr(failed.value.__cause__) + repr(failed.value.__context__) + str(failed.value.as_dict())
+
+
+async def test_calls_share_connections_and_close_them_in_the_end(provider: Provider) -> None:
+    """Over aiohttp, whose cost for each call is a fraction of httpx's own. Proves FR-366."""
+    client = Client(provider)
+    for _ in range(5):
+        await client.turn()
+    assert len(provider.ports) == 1
+    provider.ports.clear()
+    await asyncio.gather(*(client.turn() for _ in range(8)))
+    await asyncio.gather(*(client.turn() for _ in range(8)))
+    assert len(provider.ports) <= 8
+    (model,) = client.models._built.values()  # pyright: ignore[reportPrivateUsage]
+    used = cast("Any", model).http_async_client
+    await client.models.aclose()
+    assert used.is_closed
+    assert (await client.turn()).text, "whoever goes on asking gets a connection again"
+    await client.models.aclose()
 
 
 async def test_a_server_that_recovers_is_used(provider: Provider) -> None:

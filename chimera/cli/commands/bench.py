@@ -22,3 +22,11 @@ def guards_command(quick: Quick = False, json: Json = False) -> None:
     from chimera.bench.guards import main_guards
 
     raise typer.Exit(main_guards(quick=quick, as_json=json))
+
+
+@app.command("transport")
+def transport_command(quick: Quick = False, json: Json = False) -> None:
+    """Measure what a model call over HTTP costs this process, with our transport and with the SDK's own."""
+    from chimera.bench.transport import main_transport
+
+    raise typer.Exit(main_transport(quick=quick, as_json=json))
