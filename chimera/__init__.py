@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chimera.core.errors import ChimeraError
     from chimera.core.money import Money
     from chimera.core.settings import Settings
+    from chimera.guards.extraction import Extractor
     from chimera.guards.gateway import SecurityGateway
     from chimera.nodes.judge import Judge
     from chimera.nodes.planner import Planner, PlanRequest
@@ -38,6 +39,7 @@ _HOMES = {
     "Criterion": "chimera.core.contracts",
     "Decision": "chimera.core.contracts",
     "Event": "chimera.core.contracts",
+    "Extractor": "chimera.guards.extraction",
     "Judge": "chimera.nodes.judge",
     "Mission": "chimera.core.contracts",
     "MissionResult": "chimera.core.contracts",
@@ -64,6 +66,7 @@ __all__ = [
     "Criterion",
     "Decision",
     "Event",
+    "Extractor",
     "Judge",
     "Mission",
     "MissionResult",

@@ -29,6 +29,7 @@ SENTENCE = (
 WITHHELD = {"withheld": "it imitates the marks that stand around data"}
 _CODE = re.compile(r"[a-p]{16}")
 _BRACKETS = str.maketrans({"⟦": "(", "⟧": ")"})
+_ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _NO_LETTERS = re.compile(r"[^a-p]+")
 
 
@@ -105,6 +106,7 @@ def read(content: object) -> dict[str, Any]:
 
 
 def _letters(text: str) -> str:
-    """The letters that a code is made of, as a lenient reader may put them together: in any form, with gaps."""
-    folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    """The letters of JSON that a code is made of, as a lenient reader may put them together: in any form, with gaps."""
+    plain = _ESCAPE.sub("", text)
+    folded = plain if plain.isascii() else unicodedata.normalize("NFKC", plain)
     return _NO_LETTERS.sub("", folded.lower())

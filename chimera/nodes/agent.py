@@ -12,7 +12,7 @@ from chimera.core.errors import ChimeraError, StoreError
 from chimera.core.ids import digest
 from chimera.core.state import AgentState, Plain
 from chimera.fleet.dispatch import AgentOutcome, AgentRun
-from chimera.nodes.briefing import heard
+from chimera.nodes.briefing import advised, heard
 from chimera.nodes.context import Context
 
 STEPS_PER_TURN = 8
@@ -42,9 +42,11 @@ async def agent(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
 
 async def _run(state: AgentState, context: Context, answers: dict[str, Any] | None) -> AgentOutcome:
     told = {key: value for key, value in state.items() if key != "asked"}
+    if not answers:  # an answer finds it told already
+        told |= {"earlier": await heard(state, context), "feedback": await advised(state, context)}
     run = AgentRun(
         thread_id=_thread(state),
-        state=told if answers else {**told, "earlier": await heard(state, context)},  # an answer finds it told already
+        state=told,
         recursion_limit=context.settings.max_steps * STEPS_PER_TURN + STEPS_PER_TURN,
     )
     outcome: AgentOutcome = await context.dispatch.run(run, context, answers)

@@ -27,16 +27,26 @@ async def heard(state: AgentState, context: Context) -> list[Plain]:
         elif decision.payload is not None:
             text, evidence = decision.payload["text"], decision.payload["evidence"]
         if decision and context.extraction.of_messages(decision.threat):
-            asked = Asked(
-                state["mission_id"],
-                state["mission"],
-                _agent(state),
-                decision.threat,
-                {"task": state["task"]["id"], "from": message["task_id"]},
-            )
+            asked = _asked(state, decision, message["task_id"])
             text, evidence = await context.extraction.message(text, evidence, asked)
         messages.append({**message, "answer": text, "evidence": evidence})
     return messages
+
+
+async def advised(state: AgentState, context: Context) -> list[str]:
+    """What the judge said of the last try, as this agent may hear it: it quotes what that try was made of."""
+    reasons = state.get("feedback", [])
+    if not reasons:
+        return []
+    decision = await _ask(state, context, Edge.AGENT_MESSAGE, {"from": "judge", "reasons": reasons})
+    if not decision:
+        return [WITHHELD.format("; ".join(decision.reasons))]
+    if decision.payload is not None:
+        reasons = cast("list[str]", decision.payload["reasons"])
+    if context.extraction.of_messages(decision.threat):
+        text, _ = await context.extraction.message("\n".join(reasons), [], _asked(state, decision, "judge"))
+        return text.splitlines()
+    return reasons
 
 
 async def briefed(state: AgentState, context: Context) -> AgentState:
@@ -64,6 +74,11 @@ async def briefed(state: AgentState, context: Context) -> AgentState:
     known = {key: told[key] for key in ("goal", "inputs", "persona", "constraints")}
     parts = {key: told[key] for key in ("task", "earlier", "feedback")}
     return {**state, **parts, "mission": {**mission, **known}}  # pyright: ignore[reportReturnType]
+
+
+def _asked(state: AgentState, decision: Decision, whose: str) -> Asked:
+    about = {"task": state["task"]["id"], "from": whose}
+    return Asked(state["mission_id"], state["mission"], _agent(state), decision.threat, about)
 
 
 def _agent(state: AgentState) -> str:

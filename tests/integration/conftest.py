@@ -69,7 +69,8 @@ Opinion = Callable[[dict[str, Any]], "tuple[float, bool]"]
 class Play:
     """What the models say. ``plans``: by the goal of a team, its plans in order; the last one is repeated.
 
-    A plan can also be an exception to raise, or data that is no plan.
+    A plan can also be an exception to raise, or data that is no plan. ``extracted`` is what the model that reads texts
+    answers; without it, rules read them.
     """
 
     plans: Mapping[str, Sequence[Planned]]
@@ -78,6 +79,7 @@ class Play:
     split: list[str] = field(default_factory=list[str])
     names: list[str] = field(default_factory=list[str])
     hang_once: str = ""
+    extracted: dict[str, Any] | None = None
     asked: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
 
     def requests(self, role: str) -> list[Any]:
@@ -115,6 +117,8 @@ class Play:
             if isinstance(plan, type):
                 raise plan
             return plan.plain() if isinstance(plan, Plan) else plan
+        if role == "extractor":
+            return self.extracted or {}
         confidence, passed = self.opinion(request)
         why = "" if passed else "poor"
         checks = [{"criterion": text, "passed": passed, "why": why} for text in request["criteria"]]
@@ -220,7 +224,8 @@ class Stage:
         What the judge approves by rule needs no human on this stage, unless ``auto_approve`` says otherwise.
         """
         known = {"auto_approve": 0.8, **({"servers": self._servers} if ledger else {})}
-        models = {role: Player(script=[], role=role, play=play) for role in ROLES}
+        roles = ROLES if play.extracted is None else (*ROLES, "extractor")
+        models = {role: Player(script=[], role=role, play=play) for role in roles}
         parts = {name: options.pop(name) for name in ("reviewer", "planner", "worker", "judge") if name in options}
         settings = Settings.model_validate({**dict(self.settings), **known, **options})
         return ChimeraSwarm(settings, models=models, clock=self.clock, **parts)

@@ -11,7 +11,8 @@ reads it cannot act, and between them pass no sentences. From Python::
 Without a chat model it is rules that read, and ``found.by`` says so.
 """
 
-from chimera.guards.extraction.extractor import Asked, Extracted, Extractor, Typed
+from chimera.guards.extraction.extracted import Extracted, Typed
+from chimera.guards.extraction.extractor import Asked, Extractor
 from chimera.guards.extraction.forms import (
     Account,
     Address,

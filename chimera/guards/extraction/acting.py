@@ -6,7 +6,8 @@ from typing import Any, Literal, cast
 
 from chimera.core.contracts import Evidence, Threat
 from chimera.core.state import Plain
-from chimera.guards.extraction.extractor import Asked, Extracted, Extractor
+from chimera.guards.extraction.extracted import Extracted
+from chimera.guards.extraction.extractor import Asked, Extractor
 from chimera.guards.extraction.forms import is_identifier
 from chimera.guards.extraction.projection import Declared, project
 from chimera.guards.extraction.schema import OF_KIND, OF_TEXT, checked

@@ -1,7 +1,7 @@
 """The extractor: a model without tools, or rules, read a text; what fits the schema passes, and nothing else does."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -13,10 +13,10 @@ from chimera.core.contracts import Budget, Threat
 from chimera.core.errors import BudgetExceeded, ModelError
 from chimera.core.ids import NewId, digest, random_ids
 from chimera.core.spotlight import Marks
-from chimera.guards.extraction.forms import Value
+from chimera.guards.extraction.extracted import FOUND_MAX, Extracted, fitting
 from chimera.guards.extraction.schema import OF_TEXT, Schema, Several, checked
 from chimera.guards.extraction.source import Source
-from chimera.guards.provenance.labels import NOWHERE, Label, Level, Origin
+from chimera.guards.provenance.labels import NOWHERE, Origin
 from chimera.models.calls import Caller, Models
 from chimera.models.choose import OFFLINE
 from chimera.store.audit import AuditEvent, AuditLog
@@ -25,9 +25,6 @@ ROLE = "extractor"
 DEADLINE_S = 60.0
 TEXT_MAX = 20_000
 """Characters of a text that are read: with them the tokens of a call are bounded. What comes later gives no values."""
-FOUND_MAX = 500
-"""Entries of an answer that are looked at."""
-SAID_MAX = 400
 _ENTRY: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -62,33 +59,6 @@ class Asked:
         return Caller(self.mission_id, ROLE, Budget.model_validate(self.mission.get("budget") or {}))
 
 
-@dataclass(frozen=True)
-class Typed:
-    """One value with its label: it comes from a text that nobody vouches for, and decides nothing by itself."""
-
-    field: str
-    kind: str
-    value: Value
-    label: Label
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """What came out of a text. ``dropped``: how much did not fit. ``by``: ``model`` or ``rules``."""
-
-    values: tuple[Typed, ...] = ()
-    dropped: int = 0
-    by: str = "rules"
-
-    def every(self, name: str) -> list[Value]:
-        """All values of a field, in the order in which they were found."""
-        return [one.value for one in self.values if one.field == name]
-
-    def one(self, name: str) -> Value | None:
-        """The first value of a field, if there is any."""
-        return next(iter(self.every(name)), None)
-
-
 class Extractor:
     """Takes typed values out of texts.
 
@@ -119,7 +89,7 @@ class Extractor:
         said, failed = await self._said(source, wanted, asked)
         by = "rules" if said is None else "model"
         entries = list(_by_rules(source, wanted)) if said is None else said
-        found = _fitting(entries, wanted, source, origin, by)
+        found = fitting(entries, wanted, source, origin, by)
         if asked is not None and self._audit is not None:
             await self._audit.append(_event(text, found, asked, failed))
         return found
@@ -152,40 +122,6 @@ def _by_rules(source: Source, wanted: Mapping[str, Several]) -> Iterator[dict[st
     for name, several in wanted.items():
         for value in several.form.find(source):
             yield {"field": name, "value": value}
-
-
-def _fitting(
-    entries: Sequence[Any], wanted: Mapping[str, Several], source: Source, origin: Origin, by: str
-) -> Extracted:
-    """The entries that are a field and a value of its form: each value once, and no more of a field than wanted."""
-    values: list[Typed] = []
-    counts = dict.fromkeys(wanted, 0)
-    seen: set[tuple[str, Value]] = set()
-    dropped = max(len(entries) - FOUND_MAX, 0)
-    for entry in entries[:FOUND_MAX]:
-        name, value = _read(entry, wanted, source)
-        if value is None or counts[name] >= wanted[name].most:
-            dropped += 1
-        elif (name, value) not in seen:
-            seen.add((name, value))
-            counts[name] += 1
-            kind = wanted[name].form.kind
-            label = Label(
-                Level.UNTRUSTED, Origin(origin.principal, origin.tool, origin.server, origin.peer, name), kind
-            )
-            values.append(Typed(name, kind, value, label))
-    return Extracted(tuple(values), dropped, by)
-
-
-def _read(entry: object, wanted: Mapping[str, Several], source: Source) -> tuple[str, Value | None]:
-    if not isinstance(entry, dict) or len(cast("dict[str, Any]", entry)) != 2:
-        return "", None
-    name, said = (cast("dict[str, Any]", entry).get(key) for key in ("field", "value"))
-    if not isinstance(name, str) or name not in wanted or not isinstance(said, str | int | float):
-        return "", None
-    if isinstance(said, str) and len(said) > SAID_MAX:
-        return "", None
-    return name, wanted[name].form.read(said, source)
 
 
 def _event(text: str, found: Extracted, asked: Asked, failed: str) -> AuditEvent:

@@ -72,7 +72,7 @@ def _part(value: Any, form: Any, own: Form | None, declared: Declared, texts: li
         listed = cast("list[Any]", value)
         texts.extend(_written(item) for item in listed[ITEMS_MAX:])
         parts = (_part(item, items, own, declared, texts, depth - 1) for item in listed[:ITEMS_MAX])
-        return [part for part in parts if part is not None]
+        return [part for part in parts if not _is_nothing(part)]
     if isinstance(value, str):
         found = _string(value, form, own, declared)
         if found is None:
@@ -90,9 +90,13 @@ def _object(value: Mapping[Any, Any], form: Any, declared: Declared, texts: list
             texts.append(f"{name}: {_written(item)}")
             continue
         part = _part(item, forms.get(name, {}), declared.fields.get(name), declared, texts, depth - 1)
-        if part is not None and part not in ({}, []):
+        if not _is_nothing(part):
             found[name] = part
     return found
+
+
+def _is_nothing(part: Any) -> bool:
+    return part is None or part in ({}, [])
 
 
 def _string(value: str, form: Any, own: Form | None, declared: Declared) -> Value | None:

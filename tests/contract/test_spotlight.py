@@ -1,0 +1,69 @@
+"""One place makes the messages that go to models, and everybody who asks a model gets them there.
+
+Proves FR-153: outside of :mod:`chimera.core.spotlight` nothing of ours makes a message of a system, a human or a tool.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from chimera.nodes.prompts import all_prompts
+
+PACKAGE = Path(__file__).resolve().parents[2] / "chimera"
+HOME = "core/spotlight.py"
+MADE = {"SystemMessage", "HumanMessage", "ToolMessage"}
+ASKED = {"structured", "turn"}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text("utf-8"))
+
+
+def called(tree: ast.Module) -> Iterator[ast.Call]:
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def name_of(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def test_messages_to_models_are_made_in_one_module() -> None:
+    makers = {name for name, tree in modules() if any(name_of(call) in MADE for call in called(tree))}
+    assert makers == {HOME}
+
+
+def test_whoever_asks_a_model_uses_it() -> None:
+    """The evaluation's own judge is no part of a mission."""
+    askers = {
+        name
+        for name, tree in modules()
+        for call in called(tree)
+        if name_of(call) in ASKED and isinstance(call.func, ast.Attribute) and _is_models(call.func.value)
+    }
+    users = {name for name, tree in modules() if any(node.name == "Marks" for node in _imported(tree))}
+    assert askers == {
+        "guards/extraction/extractor.py",
+        "nodes/judge.py",
+        "nodes/orchestrator.py",
+        "nodes/planner.py",
+        "nodes/worker.py",
+    }
+    assert askers <= users
+
+
+def _is_models(value: ast.expr) -> bool:
+    return (isinstance(value, ast.Attribute) and value.attr in ("models", "_models")) or (
+        isinstance(value, ast.Name) and value.id == "models"
+    )
+
+
+def _imported(tree: ast.Module) -> Iterator[ast.alias]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from node.names
+
+
+def test_the_sentence_about_the_marks_is_a_prompt_that_does_not_leave() -> None:
+    assert any("⟦data" in prompt for prompt in all_prompts())
+    assert any("typed values" in prompt for prompt in all_prompts())
