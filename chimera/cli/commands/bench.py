@@ -30,3 +30,11 @@ def transport_command(quick: Quick = False, json: Json = False) -> None:
     from chimera.bench.transport import main_transport
 
     raise typer.Exit(main_transport(quick=quick, as_json=json))
+
+
+@app.command("runners")
+def runners_command(quick: Quick = False, json: Json = False) -> None:
+    """Measure what a run of an agent's graph costs on the lean runner and on stock LangGraph."""
+    from chimera.bench.runners import main_runners
+
+    raise typer.Exit(main_runners(quick=quick, as_json=json))
