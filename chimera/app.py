@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langgraph.graph.state import CompiledStateGraph
 
 from chimera.core.clock import Clock, SystemClock
+from chimera.core.errors import SettingsInvalid
 from chimera.core.ids import NewId, random_ids
 from chimera.core.plugins import SERVERS, plugins
 from chimera.core.settings import Settings, load_settings
-from chimera.fleet.dispatch import LocalDispatch
+from chimera.fleet.dispatch import Dispatch, LocalDispatch
+from chimera.fleet.engine import Engine
+from chimera.fleet.nats_engine import open_nats_engine
+from chimera.fleet.postgres_engine import open_postgres_engine
+from chimera.fleet.remote import RemoteDispatch
 from chimera.graphs.agent import build_agent
 from chimera.graphs.mission import build_mission
 from chimera.guards.edges import refuse_ports
@@ -75,6 +80,7 @@ class App:
     settings: Settings
     context: Context
     pool: Pool
+    database_url: str = field(repr=False)
     saver: GroupCommitSaver
     mesh: ToolMesh
     mission: "CompiledStateGraph[Any, Any, Any, Any]"
@@ -139,7 +145,7 @@ async def open_app(
             planner=roles.planner or Planner(),
             worker=roles.worker or Worker(),
             judge=roles.judge or Judge(),
-            dispatch=LocalDispatch(agent, settings.max_parallel),
+            dispatch=await stack.enter_async_context(_open_dispatch(settings, pool, database_url, agent)),
             directory=directory,
             extraction=Extraction(Extractor(models, audit, new_id), settings.extraction, lambda: _declared(watch)),
         )
@@ -147,6 +153,7 @@ async def open_app(
             settings=settings,
             context=context,
             pool=pool,
+            database_url=database_url,
             saver=saver,
             mesh=mesh,
             mission=build_mission(checkpointer=saver),
@@ -157,6 +164,34 @@ async def open_app(
 def _declared(watch: PolicyWatch) -> Mapping[str, Manifest]:
     """The manifests of tools of the policy in force."""
     return read_manifests(watch.policy.text) if watch.policy else {}
+
+
+@asynccontextmanager
+async def open_engine(settings: Settings, pool: Pool, database_url: str) -> AsyncGenerator[Engine]:
+    """The engine that the settings name.
+
+    Raises:
+        ExtraMissing: the client of NATS is not installed. SettingsInvalid: it has no URL. StoreUnavailable: it is away.
+    """
+    if settings.engine == "postgres":
+        async with open_postgres_engine(pool, database_url) as engine:
+            yield engine
+        return
+    if settings.nats_url is None:
+        raise SettingsInvalid("the engine nats needs nats_url", remedy="Set CHIMERA_NATS_URL=nats://HOST:4222.")
+    async with open_nats_engine(pool, database_url, settings.nats_url.get_secret_value()) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def _open_dispatch(
+    settings: Settings, pool: Pool, database_url: str, agent: "CompiledStateGraph[Any, Any, Any, Any]"
+) -> AsyncGenerator[Dispatch]:
+    if settings.dispatch == "local":
+        yield LocalDispatch(agent, settings.max_parallel)
+        return
+    async with open_engine(settings, pool, database_url) as engine:
+        yield RemoteDispatch(engine, pool, hedge_after_s=settings.hedge_after_s)
 
 
 def tool_servers(settings: Settings) -> list[ServerSpec]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from chimera.cli.commands import artifact, audit, bench, evaluate, incident, policy, review, tools
+from chimera.cli.commands import agents, artifact, audit, bench, evaluate, incident, policy, pools, review, runs, tools
 from chimera.cli.commands.catalogue import errors_command
 from chimera.cli.commands.demo import demo_command
 from chimera.cli.commands.doctor import doctor_command
@@ -19,6 +19,8 @@ from chimera.cli.commands.resuming import (
 )
 from chimera.cli.commands.run import run_command
 from chimera.cli.commands.servers import down_command, migrate_command
+from chimera.cli.commands.top import top_command
+from chimera.cli.commands.worker import worker_command
 from chimera.cli.door import Door
 from chimera.cli.options import Json
 from chimera.cli.view.output import emit
@@ -66,6 +68,7 @@ def version_command(json: Json = False) -> None:
 
 MISSIONS = "Missions"
 BACK = "Going on and going back"
+FLEET = "The fleet"
 INSTALLATION = "This installation"
 
 for _name, _command, _panel in (
@@ -80,6 +83,8 @@ for _name, _command, _panel in (
     ("history", history_command, BACK),
     ("replay", replay_command, BACK),
     ("fork", fork_command, BACK),
+    ("worker", worker_command, FLEET),
+    ("top", top_command, FLEET),
     ("doctor", doctor_command, INSTALLATION),
     ("init", init_command, INSTALLATION),
     ("down", down_command, INSTALLATION),
@@ -91,6 +96,9 @@ for _name, _command, _panel in (
 
 app.add_typer(artifact.app, name="artifact", rich_help_panel=MISSIONS)
 app.add_typer(review.app, name="review", rich_help_panel=MISSIONS)
+app.add_typer(pools.app, name="pools", rich_help_panel=FLEET)
+app.add_typer(agents.app, name="agents", rich_help_panel=FLEET)
+app.add_typer(runs.app, name="runs", rich_help_panel=FLEET)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSTALLATION)
 app.add_typer(incident.app, name="incident", rich_help_panel=INSTALLATION)
 app.add_typer(policy.app, name="policy", rich_help_panel=INSTALLATION)

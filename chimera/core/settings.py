@@ -77,6 +77,14 @@ class Settings(BaseSettings):
     agent_runner: Literal["stock", "lean"] = Field(
         default="stock", description="what runs agents: LangGraph itself, or the lean runner, which costs less"
     )
+    dispatch: Literal["local", "fleet"] = Field(
+        default="local", description="where agents run: in the process of their mission, or on `chimera worker`s"
+    )
+    engine: Literal["postgres", "nats"] = Field(default="postgres", description="how runs come to the fleet's workers")
+    nats_url: _Url = Field(default=None, description="NATS server or cluster of the engine nats")
+    hedge_after_s: PositiveFloat | None = Field(
+        default=None, description="fleet: when a second worker tries a task that only reads; none: never"
+    )
     max_attempts: PositiveInt = Field(default=2, description="tries of one task before it is planned anew")
     max_replans: int = Field(default=1, ge=0, description="new plans of one team before it escalates")
     max_steps: PositiveInt = Field(default=12, description="model turns of one agent")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt
 
 from chimera.core.state import Plain
@@ -50,15 +51,28 @@ class LocalDispatch:
         self._lean = LeanRunner(graph)
         self._slots = asyncio.Semaphore(limit)
 
-    async def run(self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None = None) -> AgentOutcome:
-        """Run until the agent is done or waits for a human."""
+    async def run(
+        self,
+        run: AgentRun,
+        context: Any,
+        answers: Mapping[str, Any] | None = None,
+        *,
+        control: RunControl | None = None,
+    ) -> AgentOutcome:
+        """Run until the agent is done, waits for a human, or was asked by ``control`` to stop.
+
+        Raises:
+            GraphDrained: it stopped after a step because it was asked to.
+        """
         async with self._slots:
             # An empty contextvars context: inside the caller's, LangGraph would take this run for one of its subgraphs
             # and keep its checkpoints under the parent's thread.
-            task = asyncio.create_task(self._step(run, context, answers), context=contextvars.Context())
+            task = asyncio.create_task(self._step(run, context, answers, control), context=contextvars.Context())
             return await task
 
-    async def _step(self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None) -> AgentOutcome:
+    async def _step(
+        self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None, control: RunControl | None
+    ) -> AgentOutcome:
         config: RunnableConfig = {
             "configurable": {"thread_id": run.thread_id},
             "recursion_limit": run.recursion_limit,
@@ -67,19 +81,20 @@ class LocalDispatch:
         if context.settings.agent_runner == "lean":
             runner, saved = self._lean, await self._lean.last(config)
             if saved is None:
-                found = await self._lean.ainvoke(run.state, config, context=context, saved=None)
+                found = await self._lean.ainvoke(run.state, config, context=context, control=control, saved=None)
                 return _outcome(found, found.get("__interrupt__", ()))
+        how: dict[str, Any] = {"context": context, "control": control, "durability": "sync"}
         before = await self._graph.aget_state(config)
         # `tasks`, not `next`: that one leaves out a step whose result is kept while the checkpoint after it is not.
         if not before.values and not before.tasks:
-            await runner.ainvoke(run.state, config, context=context, durability="sync")
+            await runner.ainvoke(run.state, config, **how)
         elif before.interrupts and answers:
             known = {found.id for found in before.interrupts}
             given = {key: value for key, value in answers.items() if key in known}
             if given:
-                await runner.ainvoke(Command(resume=given), config, context=context, durability="sync")
+                await runner.ainvoke(Command(resume=given), config, **how)
         elif before.tasks and not before.interrupts:
-            await runner.ainvoke(None, config, context=context, durability="sync")
+            await runner.ainvoke(None, config, **how)
         after = await self._graph.aget_state(config)
         return _outcome(after.values, after.interrupts)
 

@@ -37,8 +37,8 @@ class Engine(Protocol):
         """Cancel a run; its state now, which stays ``running`` until its worker let go of it."""
         ...
 
-    async def replay(self, run_id: str) -> None:
-        """Let a run that failed, is dead or was cancelled run again."""
+    async def replay(self, run_id: str, deadline_s: float | None = None) -> None:
+        """Let a run that failed, is dead or was cancelled run again, with a new deadline or none."""
         ...
 
     async def ended(self, run_id: str, timeout_s: float) -> Ended | None:

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from chimera.core.errors import ExtraMissing, StoreUnavailable
-from chimera.fleet.postgres_engine import PostgresEngine
+from chimera.fleet.postgres_engine import PostgresEngine, looking
 from chimera.store.listening import Listener, heard, open_listener
 from chimera.store.postgres import Pool
 from chimera.store.runs import ARRIVED, ENDED, STOPPED, NewRun
@@ -127,7 +127,9 @@ async def open_nats_engine(pool: Pool, url: str, nats_url: str) -> AsyncGenerato
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_close, client)
         listener = await stack.enter_async_context(open_listener(url, (ARRIVED, ENDED, STOPPED)))
-        yield NatsEngine(pool, listener, stack, client)
+        engine = NatsEngine(pool, listener, stack, client)
+        await stack.enter_async_context(looking(engine.outcomes))
+        yield engine
 
 
 async def _close(client: "Client") -> None:

@@ -5,14 +5,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from chimera.fleet.engine import Ended
+from chimera.fleet.outcomes import Outcomes
 from chimera.store.checkpoints.group import Lease
 from chimera.store.listening import Listener, heard, open_listener
 from chimera.store.postgres import Pool
 from chimera.store.runs import ARRIVED, ENDED, STOPPED, Claim, Ending, NewRun, RunStore
 from chimera.store.workers import WorkerStore
-
-LOOK_S = 2.0
-"""How often whoever waits for the end of a run looks by itself."""
 
 
 class PostgresEngine:
@@ -23,6 +21,7 @@ class PostgresEngine:
     def __init__(self, pool: Pool, listener: Listener, stack: AsyncExitStack) -> None:
         self.runs = RunStore(pool)
         self.workers = WorkerStore(pool)
+        self.outcomes = Outcomes(self.runs, listener)
         self._listener = listener
         self._arrived = stack.enter_context(listener.bell(ARRIVED))
         self._stack = stack
@@ -40,23 +39,13 @@ class PostgresEngine:
         """Cancel a run; its state now, which stays ``running`` until its worker let go of it."""
         return await self.runs.cancel(run_id)
 
-    async def replay(self, run_id: str) -> None:
-        """Let a run that failed, is dead or was cancelled run again."""
-        await self.runs.replay(run_id)
+    async def replay(self, run_id: str, deadline_s: float | None = None) -> None:
+        """Let a run that failed, is dead or was cancelled run again, with a new deadline or none."""
+        await self.runs.replay(run_id, deadline_s)
 
     async def ended(self, run_id: str, timeout_s: float) -> Ended | None:
         """Wait until a run is over; None when the time is up."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + timeout_s
-        with self._listener.bell(ENDED, run_id) as bell:
-            while True:
-                rows = await self.runs.over([run_id])
-                if rows:
-                    return Ended(rows[0]["state"], rows[0]["outcome"], rows[0]["error"])
-                left = until - loop.time()
-                if left <= 0:
-                    return None
-                await heard(bell, min(LOOK_S, left))
+        return await self.outcomes.wait(run_id, timeout_s)
 
     async def register(self, worker: str, concurrency: int, pools: Sequence[str] | None, ttl_s: float) -> Lease:
         """Begin a worker's turn.
@@ -122,4 +111,17 @@ async def open_postgres_engine(pool: Pool, url: str) -> AsyncGenerator[PostgresE
     """
     async with AsyncExitStack() as stack:
         listener = await stack.enter_async_context(open_listener(url, (ARRIVED, ENDED, STOPPED)))
-        yield PostgresEngine(pool, listener, stack)
+        engine = PostgresEngine(pool, listener, stack)
+        await stack.enter_async_context(looking(engine.outcomes))
+        yield engine
+
+
+@asynccontextmanager
+async def looking(outcomes: Outcomes) -> AsyncGenerator[None]:
+    """Look for ends while the block lasts."""
+    task = asyncio.create_task(outcomes.keep_looking())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

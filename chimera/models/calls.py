@@ -85,6 +85,10 @@ class Models:
         self._limits = limits or ProviderLimits(settings.model_limits, SystemClock())
         self._expected: Counter[str] = Counter()  # tokens of the calls under way, by mission
 
+    def with_settings(self, settings: Settings, meter: Meter) -> "Models":
+        """Models by other settings, under the same limits."""
+        return Models(settings, meter, self._new_id, self._given, self._limits)
+
     def check(self) -> None:
         """Set up every model that may be asked, and ask none.
 

@@ -6,7 +6,7 @@ by itself now and then.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import psycopg
@@ -28,6 +28,7 @@ class Listener:
         self._url = url
         self._channels = channels
         self._bells: dict[tuple[str, str], set[asyncio.Event]] = {}
+        self._calls: dict[str, Callable[[str | None], None]] = {}
 
     @contextmanager
     def bell(self, channel: str, text: str = "") -> Generator[asyncio.Event]:
@@ -40,6 +41,15 @@ class Listener:
             self._bells[key].discard(event)
             if not self._bells[key]:
                 del self._bells[key]
+
+    @contextmanager
+    def calls(self, channel: str, call: Callable[[str | None], None]) -> Generator[None]:
+        """Call with the text of each notification while the block lasts; with None when some may have been lost."""
+        self._calls[channel] = call
+        try:
+            yield
+        finally:
+            del self._calls[channel]
 
     async def listen(self) -> None:
         """Listen until cancelled, over one connection after the other."""
@@ -64,6 +74,8 @@ class Listener:
                 async for told in connection.notifies(timeout=_CHECK_S):
                     for event in self._bells.get((told.channel, told.payload), ()):
                         event.set()
+                    if told.channel in self._calls:
+                        self._calls[told.channel](told.payload)
                 async with asyncio.timeout(_CHECK_S):
                     await connection.execute("SELECT 1")  # a connection that is gone is only noticed when it is used
         except TimeoutError as error:
@@ -76,6 +88,8 @@ class Listener:
         for events in self._bells.values():
             for event in events:
                 event.set()
+        for call in self._calls.values():
+            call(None)
 
 
 @asynccontextmanager

@@ -105,8 +105,8 @@ class RunStore:
                 "pool": [run.pool for run in runs],
                 "tenant": [run.tenant for run in runs],
                 "priority": [run.priority for run in runs],
-                "delay": [run.delay_s for run in runs],
-                "deadline": [run.deadline_s for run in runs],
+                "delay": [float(run.delay_s) for run in runs],
+                "deadline": [None if run.deadline_s is None else float(run.deadline_s) for run in runs],
                 "failures": [run.max_failures for run in runs],
                 "payload": payloads,
                 "tell": tell,
@@ -207,7 +207,7 @@ class RunStore:
         )
         return {row["id"]: row["state"] for row in rows}
 
-    async def replay(self, run_id: str) -> None:
+    async def replay(self, run_id: str, deadline_s: float | None = None) -> None:
         """Let a run that is dead, failed or cancelled run again, from its last checkpoint.
 
         Raises:
@@ -216,9 +216,9 @@ class RunStore:
         rows = await fetch(
             self._pool,
             "UPDATE runs SET state = 'queued', failures = 0, error = NULL, ended_at = NULL, not_before = now(), "
-            "deadline_at = NULL WHERE id = %s AND state IN ('dead', 'failed', 'cancelled') "
-            "RETURNING id, pg_notify(%s, '')",
-            (run_id, ARRIVED),
+            "deadline_at = now() + make_interval(secs => %s) "
+            "WHERE id = %s AND state IN ('dead', 'failed', 'cancelled') RETURNING id, pg_notify(%s, '')",
+            (deadline_s, run_id, ARRIVED),
         )
         if not rows:
             state = (await self.get(run_id))["state"]

@@ -55,12 +55,17 @@ COMMANDS = [
     "audit",
     "tools",
     "eval",
+    "worker",
+    "top",
 ]
 GROUPS = {
     "artifact": ["ls", "get"],
     "review": ["ls", "show", "approve", "reject", "edit"],
     "audit": ["verify", "tail", "show"],
     "tools": ["ls", "show"],
+    "pools": ["ls", "add", "set"],
+    "agents": ["ls", "add", "set", "rm"],
+    "runs": ["ls", "replay", "cancel"],
     "eval": ["missions"],
 }
 
