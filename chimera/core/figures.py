@@ -13,6 +13,7 @@ from typing import Any
 Goal = tuple[str, float]
 """A sign and a number: what a figure has to be."""
 _SIGNS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
     "<=": operator.le,
     ">=": operator.ge,
     ">": operator.gt,

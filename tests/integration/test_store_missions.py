@@ -25,6 +25,7 @@ from chimera.core.contracts import (
 )
 from chimera.core.errors import ConflictError, InputError, MissionBusy, MissionNotFound, StoreUnavailable
 from chimera.core.money import Money
+from chimera.store import usage
 from chimera.store.effects import EffectJournal
 from chimera.store.missions import MissionStore
 from chimera.store.postgres import Pool, fetch
@@ -377,3 +378,18 @@ async def test_a_key_that_stands_for_another_effect_is_a_conflict(missions: Miss
         (row,) = await fetch(pool, "SELECT capability, arguments, state FROM effects WHERE key = %s", (key,))
         assert row == {"capability": "a__b", "arguments": "digest", "state": ended or "begun"}
     assert await journal.begin(key, ID, "a__b", "digest") is None
+
+
+async def test_what_another_process_used_is_known_within_a_second(
+    missions: MissionStore, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what this one used, at once. Proves FR-367."""
+    ours, theirs = UsageLog(pool), UsageLog(pool)
+    one = Usage(calls=1, tokens_in=3, tokens_out=5, cost=Money(units=7))
+    assert await ours.total(ID) == Usage()
+    await theirs.add(str(uuid.uuid4()), ID, "worker", "m", one)
+    for count in (1, 2):
+        await ours.add(str(uuid.uuid4()), ID, "worker", "m", one)
+        assert (await ours.total(ID)).calls == count, "its own, and of the other's what it has read"
+    monkeypatch.setattr(usage, "FRESH_S", 0.0)
+    assert (await ours.total(ID)).calls == 3

@@ -4,7 +4,6 @@ Each event's hash covers the hash before it, so editing, deleting or reordering 
 Concurrent writers of one process share a transaction (group commit); an append returns when its row is committed.
 """
 
-import asyncio
 import json
 import logging
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from chimera.store.audit.checkpoints import add_checkpoint
 from chimera.store.audit.event import GENESIS, AuditEvent, body_of, writable
 from chimera.store.audit.kinds import KINDS
 from chimera.store.postgres import Connection, Pool, fetch
+from chimera.store.together import Together
 
 if TYPE_CHECKING:
     from chimera.store.audit.signing import Signer
@@ -36,8 +36,7 @@ class AuditLog:
         self._pool = pool
         self._clock = clock
         self._signer = signer
-        self._waiting: list[tuple[AuditEvent, str, asyncio.Future[str]]] = []
-        self._turn = asyncio.Lock()
+        self._together: Together[tuple[AuditEvent, str], str] = Together(self._commit)
         self._unknown: set[str] = set()
 
     async def append(self, event: AuditEvent) -> str:
@@ -48,33 +47,13 @@ class AuditLog:
         """
         entry = writable(event)
         self._notice(entry.kind)
-        mine: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, self._clock.now().isoformat(), mine))
-        async with self._turn:  # whoever gets the turn writes for all who wait
-            if not mine.done():
-                batch, self._waiting = self._waiting, []
-                # Shielded: a cancelled writer must not take the events of the others with it.
-                await asyncio.shield(asyncio.ensure_future(self._write(batch)))
-        return await mine
+        return await self._together.submit((entry, self._clock.now().isoformat()))
 
     def _notice(self, kind: str) -> None:
         """An event of a kind that nobody declared is kept all the same: a record with a gap would be worse."""
         if kind not in KINDS and kind not in self._unknown and len(self._unknown) < 100:
             self._unknown.add(kind)
             _LOG.info("audit events of the kind %.60r are not declared", kind)
-
-    async def _write(self, batch: list[tuple[AuditEvent, str, asyncio.Future[str]]]) -> None:
-        try:
-            hashes = await self._commit([(event, at) for event, at, _ in batch])
-        except Exception as error:  # noqa: BLE001 - every waiter learns of it; none may believe that it is on the record
-            for *_, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # read once here, so that a waiter that went away leaves no warning
-            return
-        for (*_, future), done in zip(batch, hashes, strict=True):
-            if not future.done():
-                future.set_result(done)
 
     async def _commit(self, batch: Sequence[tuple[AuditEvent, str]]) -> list[str]:
         hashes: dict[int, str] = {}

@@ -1,0 +1,1 @@
+"""``chimera bench fleet``: many agents at once, on few cores."""
