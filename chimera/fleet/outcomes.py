@@ -11,6 +11,7 @@ from chimera.store.runs import ENDED, RunStore
 LOOK_S = 2.0
 """How often whoever waits looks by itself, should a notification be lost."""
 _AT_ONCE = 1_000
+_BREATH_S = 0.01  # what ends within a moment is looked at together
 
 
 class Outcomes:
@@ -50,13 +51,18 @@ class Outcomes:
 
     async def keep_looking(self) -> None:
         """Tell those who wait what ended, until cancelled."""
+        loop = asyncio.get_running_loop()
+        all_at = loop.time() + LOOK_S
         with self._listener.calls(ENDED, self._look_at):
             while True:
-                await heard(self._wake, LOOK_S)
-                due = self._due & self._waiting.keys() or set(self._waiting)
-                self._due = set()
+                await heard(self._wake, max(all_at - loop.time(), 0))
+                if loop.time() >= all_at:
+                    self._due |= self._waiting.keys()
+                    all_at = loop.time() + LOOK_S
+                due, self._due = self._due & self._waiting.keys(), set[str]()
                 with suppress(StoreError):  # looked at again soon
                     await self._look(sorted(due))
+                await asyncio.sleep(_BREATH_S)
 
     async def _look(self, ids: list[str]) -> None:
         for start in range(0, len(ids), _AT_ONCE):

@@ -15,7 +15,7 @@ from typing import Any
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
-from chimera.core.errors import ChimeraError, LeaseLost, MissionExpired, StoreError
+from chimera.core.errors import ChimeraError, ConflictError, LeaseLost, MissionExpired, StoreError
 from chimera.fleet.engine import Engine
 from chimera.fleet.telling import Telling
 from chimera.store.checkpoints.group import Lease
@@ -31,6 +31,7 @@ CLAIM_MOST = 500
 """The most runs in one claim, so that one worker does not take what others have room for."""
 _BREATH_S = 0.01
 _PAUSE_MOST_S = 5.0
+_CONFLICTS = 4
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,17 @@ class Worker:
         Raises:
             ConflictError: another worker of that id is alive. StoreError: Postgres is away before the first turn.
         """
-        pause = _BREATH_S
+        pause, patience = _BREATH_S, _CONFLICTS
         while not self._drain.is_set():
+            turns = self.turns
             try:
                 await self._turn()
-                pause = _BREATH_S
+            except* ConflictError as taken:
+                # A renewal whose answer was lost keeps our own last turn alive for the length of a lease.
+                patience -= 1
+                if not self.turns or patience < 0:
+                    raise taken.exceptions[0] from None
+                await asyncio.sleep(self._plan.ttl_s / 2)
             except* LeaseLost as lost:
                 log.warning("%s; what it carried goes to others", lost.exceptions[0])
             except* StoreError as error:
@@ -89,6 +96,8 @@ class Worker:
                 log.warning("the worker %s waits for Postgres: %s", self._plan.id, error.exceptions[0])
                 await asyncio.sleep(pause)
                 pause = min(2 * pause + 0.1, _PAUSE_MOST_S)
+            if self.turns > turns:
+                pause, patience = _BREATH_S, _CONFLICTS
 
     async def _turn(self) -> None:
         plan = self._plan

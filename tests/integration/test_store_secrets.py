@@ -28,7 +28,7 @@ KEY = "sk-canary-Zq9keyQ9z"
 PASSWORD = "canary-Zq9passQ9z"
 MAY_BE_EMPTY = (
     *("effects", "reviews", "policies", "grants", "incidents", "quarantines", "audit_checkpoints"),
-    *("agents", "workers", "runs"),
+    *("agents", "workers", "runs", "lanes"),
 )
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
 

@@ -83,6 +83,14 @@ CREATE INDEX runs_expiring ON runs (deadline_at) WHERE state IN ('delayed', 'que
 CREATE INDEX runs_dead ON runs (ended_at) WHERE state = 'dead';
 CREATE INDEX runs_started ON runs (started_at);
 
+-- How many runs of a tenant in a pool are running: counted along, as a claim has to know it of all of them.
+CREATE TABLE lanes (
+    pool    text NOT NULL REFERENCES pools (name),
+    tenant  text NOT NULL,
+    running bigint NOT NULL CHECK (running >= 0),
+    PRIMARY KEY (pool, tenant)
+) WITH (fillfactor = 20);
+
 -- Gives a worker runs to do, the fairest first: each pool gets room by its weight, each tenant of a pool the same, and
 -- nobody more than the limits. Claims come one after the other, so that the limits are exact; it is one statement for
 -- the client, so that a client that stalls holds nobody up.
@@ -101,22 +109,22 @@ BEGIN
         ORDER BY d.not_before LIMIT 1000 FOR UPDATE SKIP LOCKED
     );
     RETURN QUERY
-    WITH RECURSIVE lanes AS (
+    WITH RECURSIVE asked AS (
         (SELECT r.pool, r.tenant FROM runs AS r WHERE r.state = 'queued' ORDER BY r.pool, r.tenant LIMIT 1)
         UNION ALL
-        SELECT next.pool, next.tenant FROM lanes AS l CROSS JOIN LATERAL (
+        SELECT next.pool, next.tenant FROM asked AS l CROSS JOIN LATERAL (
             SELECT r.pool, r.tenant FROM runs AS r
             WHERE r.state = 'queued' AND (r.pool, r.tenant) > (l.pool, l.tenant) ORDER BY r.pool, r.tenant LIMIT 1
         ) AS next
     ), busy AS (
-        SELECT r.pool, r.tenant, count(*) AS n FROM runs AS r WHERE r.state = 'running' GROUP BY r.pool, r.tenant
+        SELECT b.pool, b.tenant, b.running AS n FROM lanes AS b WHERE b.running > 0
     ), busy_pools AS (
         SELECT b.pool, sum(b.n) AS n FROM busy AS b GROUP BY b.pool
     ), open_lanes AS (
         SELECT l.pool, l.tenant, coalesce(b.n, 0) AS busy, coalesce(a.n, 0) AS pool_busy, p.concurrency,
             p.weight * power(2.0::float8, p.priority) AS weight,
             least(room, p.concurrency - coalesce(a.n, 0), coalesce(p.tenant_limit - coalesce(b.n, 0), room)) AS free
-        FROM lanes AS l
+        FROM asked AS l
         JOIN pools AS p ON p.name = l.pool
         LEFT JOIN busy AS b ON b.pool = l.pool AND b.tenant = l.tenant
         LEFT JOIN busy_pools AS a ON a.pool = l.pool
@@ -139,6 +147,10 @@ BEGIN
     ), taken AS (
         SELECT r.id, r.pool, r.tenant FROM runs AS r JOIN fair USING (id)
         WHERE r.state = 'queued' FOR UPDATE OF r SKIP LOCKED
+    ), counted AS (
+        INSERT INTO lanes AS l (pool, tenant, running)
+        SELECT t.pool, t.tenant, count(*) FROM taken AS t GROUP BY t.pool, t.tenant ORDER BY t.pool, t.tenant
+        ON CONFLICT (pool, tenant) DO UPDATE SET running = l.running + excluded.running
     ), placed AS (
         SELECT t.*, row_number() OVER (PARTITION BY t.pool, t.tenant ORDER BY t.id) AS place FROM taken AS t
     ), crews AS (
@@ -168,11 +180,14 @@ CREATE FUNCTION end_runs(ids text[], fences bigint[], hows text[], outcomes json
 RETURNS TABLE (id text, state text) LANGUAGE plpgsql SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
+    PERFORM 1 FROM lanes AS l
+    WHERE (l.pool, l.tenant) IN (SELECT r.pool, r.tenant FROM runs AS r WHERE r.id = ANY (ids))
+    ORDER BY l.pool, l.tenant FOR UPDATE;
     RETURN QUERY
     WITH told AS (
         SELECT t.* FROM unnest(ids, fences, hows, outcomes, errors) AS t (id, fence, how, outcome, error)
     ), held AS (
-        SELECT r.id, t.outcome, t.error, r.agent, r.max_failures,
+        SELECT r.id, r.pool, r.tenant, t.outcome, t.error, r.agent, r.max_failures,
             CASE WHEN t.how IN ('retry', 'release') AND r.stop = 'cancel' THEN 'cancel' ELSE t.how END AS how,
             newest.at AS newest,
             CASE WHEN t.how <> 'retry' THEN r.failures
@@ -183,6 +198,10 @@ BEGIN
             WHERE t.how = 'retry' AND c.thread_id = r.thread_id AND c.checkpoint_ns = ''
         ) AS newest ON true
         WHERE r.state = 'running' ORDER BY r.id FOR UPDATE OF r
+    ), counted AS (
+        UPDATE lanes AS l SET running = l.running - n.n
+        FROM (SELECT h.pool, h.tenant, count(*) AS n FROM held AS h GROUP BY h.pool, h.tenant) AS n
+        WHERE l.pool = n.pool AND l.tenant = n.tenant
     ), freed AS (
         UPDATE agents AS g SET state = CASE g.state WHEN 'quarantined' THEN g.state ELSE 'waiting' END, run_id = NULL,
             updated_at = clock_timestamp()
@@ -222,18 +241,31 @@ BEGIN
         WHERE o.state IN ('stopped', 'lost') AND o.expires_at < clock_timestamp() - interval '1 day'
         FOR UPDATE SKIP LOCKED
     );
+    -- In the order in which end_runs takes them, so that the two never wait for each other.
+    PERFORM 1 FROM lanes AS l WHERE EXISTS (
+        SELECT 1 FROM runs AS r WHERE r.state = 'running' AND NOT EXISTS (
+            SELECT 1 FROM workers AS w WHERE w.id = r.worker AND w.epoch = r.worker_epoch AND w.state <> 'stopped'
+        )
+    ) ORDER BY l.pool, l.tenant FOR UPDATE;
     RETURN QUERY
-    WITH left_over AS (
-        SELECT r.id, r.agent, r.stop, r.max_failures, newest.at AS newest, r.deadline_at < clock_timestamp() AS late,
-            CASE WHEN newest.at IS DISTINCT FROM r.reached THEN 1 ELSE r.failures + 1 END AS failures
-        FROM runs AS r LEFT JOIN LATERAL (
-            SELECT max(c.checkpoint_id) AS at FROM checkpoints AS c
-            WHERE c.thread_id = r.thread_id AND c.checkpoint_ns = ''
-        ) AS newest ON true
+    WITH orphans AS MATERIALIZED (
+        SELECT r.* FROM runs AS r
         WHERE r.state = 'running' AND NOT EXISTS (
             SELECT 1 FROM workers AS w WHERE w.id = r.worker AND w.epoch = r.worker_epoch AND w.state <> 'stopped'
         )
         ORDER BY r.id FOR UPDATE OF r SKIP LOCKED
+    ), left_over AS (
+        SELECT r.id, r.pool, r.tenant, r.agent, r.stop, r.max_failures, newest.at AS newest,
+            r.deadline_at < clock_timestamp() AS late,
+            CASE WHEN newest.at IS DISTINCT FROM r.reached THEN 1 ELSE r.failures + 1 END AS failures
+        FROM orphans AS r LEFT JOIN LATERAL (
+            SELECT max(c.checkpoint_id) AS at FROM checkpoints AS c
+            WHERE c.thread_id = r.thread_id AND c.checkpoint_ns = ''
+        ) AS newest ON true
+    ), counted AS (
+        UPDATE lanes AS l SET running = l.running - n.n
+        FROM (SELECT h.pool, h.tenant, count(*) AS n FROM left_over AS h GROUP BY h.pool, h.tenant) AS n
+        WHERE l.pool = n.pool AND l.tenant = n.tenant
     ), freed AS (
         UPDATE agents AS g SET state = CASE g.state WHEN 'quarantined' THEN g.state ELSE 'waiting' END, run_id = NULL,
             updated_at = clock_timestamp()

@@ -24,6 +24,10 @@ from chimera.fleet.postgres_engine import open_postgres_engine
 from chimera.store.postgres import open_pool
 from chimera.store.runs import NewRun
 
+MISCOUNTED = """
+SELECT * FROM (SELECT pool, tenant, count(*) AS n FROM runs WHERE state = 'running' GROUP BY pool, tenant) AS counted
+FULL JOIN (SELECT * FROM lanes WHERE running > 0) AS kept USING (pool, tenant) WHERE n IS DISTINCT FROM running
+"""
 HERE = Path(__file__).parent
 PATIENCE_S = 30.0
 TABLES = """
@@ -216,10 +220,14 @@ async def open_yard(hands: Hands, nats: Nats, database_url: str) -> AsyncGenerat
                 opened = open_nats_engine(pool, database_url, nats.url)
             yard = Yard(await stack.enter_async_context(opened), name, database_url, nats, hands)
             yard.rows(TABLES)
+            yards.append(yard)
             return yard
 
+        yards: list[Yard] = []
         yield make
         hands.end_all()
+        for yard in yards:
+            assert yard.rows(MISCOUNTED) == [], "lanes and runs do not agree"
 
 
 @pytest.fixture
