@@ -25,7 +25,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import RunControl, Runtime
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from langgraph.types import Command, Send, interrupt
+from langgraph.types import Command, RetryPolicy, Send, interrupt
 from typing_extensions import TypedDict
 
 from chimera.core.errors import LeaseLost
@@ -229,11 +229,21 @@ async def test_one_of_many_threads_is_cancelled_and_goes_on_later(saver: GroupCo
 
 
 async def test_a_node_that_cancels_itself_has_failed(saver: GroupCommitSaver) -> None:
+    """It is not tried again, whatever its retry policy says, as with stock LangGraph."""
+    ran: list[str] = []
+
     async def cancels(state: State) -> State:
+        ran.append("ran")
         raise asyncio.CancelledError
 
-    with pytest.raises(NodeCancelledError):
-        await LeanRunner(chain(saver, cancels)).ainvoke({"log": []}, place("cancels"))
+    builder: Any = StateGraph(State)
+    builder.add_node("n", cancels, retry_policy=RetryPolicy(initial_interval=0, retry_on=Exception))
+    builder.add_edge(START, "n")
+    graph = builder.compile(checkpointer=saver)
+    for runner in (graph, LeanRunner(graph)):
+        with pytest.raises(NodeCancelledError):
+            await runner.ainvoke({"log": []}, place(f"cancels-{type(runner).__name__}"))
+    assert ran == ["ran", "ran"]
 
 
 async def test_a_run_is_drained_at_the_end_of_a_step(saver: GroupCommitSaver) -> None:
@@ -251,6 +261,9 @@ async def test_a_run_is_drained_at_the_end_of_a_step(saver: GroupCommitSaver) ->
         await runner.ainvoke({"log": []}, place("drained"), control=control)
     assert (await runner.aget_state(place("drained"))).next == ("n1",)
     assert (await runner.ainvoke(None, place("drained")))["log"] == ["asked", "more"]
+    with pytest.raises(GraphDrained, match="update"):  # before its first step: the input is kept
+        await runner.ainvoke({"log": ["kept"]}, place("drained at once"), control=control)
+    assert (await runner.ainvoke(None, place("drained at once")))["log"] == ["kept", "asked", "more"]
 
 
 async def test_a_worker_without_its_lease_saves_no_step(pool: Pool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -30,7 +31,11 @@ class Journal:
         self._saver = saver
         self._thread = thread
         self._thread_id = thread_id
-        self._extra: Mapping[str, Any] = get_serializable_checkpoint_metadata(config, CheckpointMetadata())
+        own = {"source", "step", "parents"}
+        extra = get_serializable_checkpoint_metadata(config, CheckpointMetadata())
+        self._extra = "".join(
+            f", {_quoted(key)}: {plain_json(value)}" for key, value in extra.items() if key not in own
+        )
         self._rows: list[CheckpointRow] = []
         self._blobs: list[BlobRow] = []
 
@@ -53,18 +58,16 @@ class Journal:
             elif channel in changed:
                 self._blobs.append(self._blob(channel, value))
         self._blobs.extend(self._blob(name, thread.joins[name]) for name in thread.plan.joins if name in changed)
-        checkpoint = {
-            "v": LATEST_VERSION,
-            "ts": datetime.now(UTC).isoformat(),
-            "id": checkpoint_id,
-            "channel_values": inline,
-            "channel_versions": versions,
-            "versions_seen": thread.seen,
-            "updated_channels": None if updated is None else sorted(updated),
-        }
-        metadata = {**self._extra, "source": source, "step": thread.step, "parents": {}}
-        row = (self._thread_id, "", checkpoint_id, thread.parent, plain_json(checkpoint), plain_json(metadata))
-        self._rows.append(row)
+        updates = None if updated is None else sorted(updated)
+        seen = ", ".join([f"{_quoted(node)}: {_versions(known)}" for node, known in thread.seen.items()])
+        # Written by hand but for the values: it is the same few names and numbers, thousands of times a second.
+        checkpoint = (
+            f'{{"v": {LATEST_VERSION}, "ts": "{datetime.now(UTC).isoformat()}", "id": "{checkpoint_id}", '
+            f'"channel_values": {plain_json(inline)}, "channel_versions": {_versions(versions)}, '
+            f'"versions_seen": {{{seen}}}, "updated_channels": {plain_json(updates)}}}'
+        )
+        metadata = f'{{"source": "{source}", "step": {thread.step}, "parents": {{}}{self._extra}}}'
+        self._rows.append((self._thread_id, "", checkpoint_id, thread.parent, checkpoint, metadata))
         thread.parent = checkpoint_id
         thread.changed = set()
         thread.step += 1
@@ -107,3 +110,13 @@ class Journal:
     def _blob(self, channel: str, value: Any) -> BlobRow:
         kind, data = self._saver.serde.dumps_typed(value)
         return (self._thread_id, "", channel, self._thread.versions[channel], kind, data)
+
+
+@lru_cache(maxsize=4_096)
+def _quoted(name: str) -> str:
+    return plain_json(name)
+
+
+def _versions(versions: Mapping[str, Any]) -> str:
+    """Versions as JSON; the saver's are made of digits and a point."""
+    return "{" + ", ".join([f'{_quoted(name)}: "{version}"' for name, version in versions.items()]) + "}"

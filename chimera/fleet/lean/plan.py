@@ -11,6 +11,7 @@ from langgraph.types import RetryPolicy
 
 from chimera.fleet.lean.internals import (
     PASSTHROUGH,
+    PULL,
     TASKS,
     BinaryOperatorAggregate,
     ChannelWrite,
@@ -22,6 +23,7 @@ from chimera.fleet.lean.internals import (
     PregelNode,
     RunnableCallable,
     Topic,
+    task_path_str,
 )
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
@@ -59,6 +61,7 @@ class NodePlan:
     call: Call | None
     channels: Sequence[str]
     triggers: tuple[str, ...]
+    path: str
     writers: tuple[Write | Mapper | Route, ...]
     retries: Sequence[RetryPolicy]
     metadata: Mapping[str, Any]
@@ -92,9 +95,9 @@ class GraphPlan:
     def _sorted(self, name: str, spec: Any) -> bool:
         kind: Any = type(spec)
         if kind is LastValue:
-            self.plain[name] = spec
+            self.plain[name] = spec.copy()
         elif kind is BinaryOperatorAggregate:
-            self.folds[name] = spec
+            self.folds[name] = spec.copy()
         elif kind is EphemeralValue and (name == START or name.startswith("branch:to:")):
             self.passing[name] = spec
         elif kind is NamedBarrierValue:
@@ -131,6 +134,7 @@ def _node(name: str, proc: PregelNode, graph: Graph) -> NodePlan:
         call=call,
         channels=[proc.channels] if isinstance(proc.channels, str) else proc.channels,
         triggers=tuple(sorted(proc.triggers)),
+        path=task_path_str((PULL, name)),
         writers=writers,
         # A RetryPolicy is a tuple itself.
         retries=[policies] if isinstance(policies, RetryPolicy) else list(policies or ()),

@@ -96,6 +96,7 @@ class Run:
             if any(node.outside for node in nodes):
                 return False
             if self.control.drain_requested:
+                await self.journal.commit()
                 raise GraphDrained(self.control.drain_reason or "shutdown")
             tasks = [Task(self, node) for node in nodes]
             for task in tasks:

@@ -154,7 +154,8 @@ class LeanRunner:
             thread=thread,
             thread_id=thread_id,
             journal=Journal(self._saver, thread, thread_id, config),
-            config=config,
+            # What nodes are given is made of it at every step: plain dictionaries are faster than LangGraph's chains.
+            config={**config, "metadata": dict(config.get("metadata", {}))},
             stop=thread.step + config.get("recursion_limit", 1) + 1,
             context=lg.coerce_context(graph.context_schema, context),
             store=graph.store,

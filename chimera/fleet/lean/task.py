@@ -53,7 +53,7 @@ class Task:
     @property
     def done(self) -> Done:
         """What it says at the end of its step."""
-        return Done(self.name, self.node.triggers, self.writes, lg.task_path_str((lg.PULL, self.name)))
+        return Done(self.name, self.node.triggers, self.writes, self.node.path)
 
     @property
     def config(self) -> RunnableConfig:
@@ -74,7 +74,7 @@ class Task:
             self.writes.clear()
             try:
                 await asyncio.create_task(self._attempt(attempt, first), context=copy_context())
-            except GraphBubbleUp:
+            except (GraphBubbleUp, NodeCancelledError):
                 raise
             except Exception as error:
                 error.add_note(f"During task with name '{self.name}' and id '{self.id}'")

@@ -156,10 +156,14 @@ class Thread:
         """The value of a channel of the state after some writes, by LangGraph's own rule."""
         if name in self.plan.plain and len(given) == 1:
             return given[0]
-        channel = (self.plan.folds.get(name) or self.plan.plain[name]).copy()
+        # One channel of the plan serves all threads: nothing is awaited while it holds a value.
+        channel = self.plan.folds.get(name) or self.plan.plain[name]
         channel.value = self.values.get(name, MISSING)
-        channel.update(given)
-        return channel.value
+        try:
+            channel.update(given)
+            return channel.value
+        finally:
+            channel.value = MISSING
 
 
 def _by_channel(writes: Iterable[Write]) -> Mapping[str, list[Any]]:
