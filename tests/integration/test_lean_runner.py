@@ -28,7 +28,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 from typing_extensions import TypedDict
 
-from chimera.core.errors import LeaseLost
+from chimera.core.errors import LeaseLost, StoreUnavailable
 from chimera.fleet.lean import LeanRunner
 from chimera.models.scripted import ScriptedModel
 from chimera.store.checkpoints import GroupCommit, GroupCommitSaver, Lease, open_saver
@@ -406,6 +406,21 @@ async def test_a_stream_goes_on_over_a_hand_over(saver: GroupCommitSaver) -> Non
         chunks = runner.astream({"log": ["go"]}, place(f"over-{len(told)}"), stream_mode=["updates", "values"])
         told.append(sorted([repr(chunk) async for chunk in chunks]))
     assert told[1] == told[0]
+
+
+async def test_threads_are_looked_up_together(saver: GroupCommitSaver, pool: Pool) -> None:
+    async def node(state: State) -> State:
+        return {"log": ["x"]}
+
+    runner = LeanRunner(chain(saver, node))
+    for turn in (1, 2):  # every other one is there from the first round on
+        numbers = range(0, 40, 3 - turn)
+        await asyncio.gather(*(runner.ainvoke({"log": []}, place(f"looked-{number}")) for number in numbers))
+    logs = [(await runner.aget_state(place(f"looked-{number}"))).values["log"] for number in range(40)]
+    assert [len(log) for log in logs] == [2, 1] * 20
+    await pool.close()
+    found = await asyncio.gather(*(runner.last(place(f"new-{number}")) for number in range(5)), return_exceptions=True)
+    assert [type(one) for one in found] == [StoreUnavailable] * 5
 
 
 async def test_a_thread_that_is_not_there_cannot_go_on(saver: GroupCommitSaver) -> None:

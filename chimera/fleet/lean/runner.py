@@ -19,11 +19,13 @@ from langgraph.types import Command, StateSnapshot
 from chimera.core.tasks import stop
 from chimera.fleet.lean import internals as lg
 from chimera.fleet.lean.journal import Journal
+from chimera.fleet.lean.lookup import Lookup
 from chimera.fleet.lean.plan import Graph, GraphPlan
 from chimera.fleet.lean.run import Run
 from chimera.fleet.lean.stream import MODES, Chunk, Sink, output
 from chimera.fleet.lean.thread import Thread
 from chimera.store.checkpoints import GroupCommitSaver
+from chimera.store.postgres import Pool
 
 _LOG = logging.getLogger(__name__)
 THREADS = 64
@@ -44,6 +46,7 @@ class LeanRunner:
         self.graph = graph
         self.plan = GraphPlan(graph)
         self._threads = threads or _threads()
+        self._lookup: Lookup | None = None
 
     async def ainvoke(
         self,
@@ -109,7 +112,10 @@ class LeanRunner:
         Raises:
             StoreError: it cannot be read.
         """
-        return await self._saver.aget_tuple(config)
+        if self._lookup is None:
+            self._lookup = Lookup(cast("Pool", self._saver.conn))
+        known = await self._lookup.known(str(config.get("configurable", {})["thread_id"]))
+        return await self._saver.aget_tuple(config) if known else None
 
     async def aget_state(self, config: RunnableConfig) -> StateSnapshot:
         """A thread's state, as stock LangGraph tells it."""
