@@ -6,13 +6,14 @@
 BIN := .venv/bin
 TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+FUZZ_SECONDS ?= 300
 LOCK_ARGS ?=
 # One worker runs a whole file, so that the servers that a file starts are started once.
 PYTEST := $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check bench lock clean
+.PHONY: help setup demo test test-all check bench fuzz lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +39,9 @@ check: setup ## lint, format, types, layers, and whether the lock fits pyproject
 
 bench: setup ## run the evaluation of missions and print its figures
 	$(BIN)/chimera eval missions --json
+
+fuzz: setup ## fuzz each target for FUZZ_SECONDS (default 300)
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 lock: setup ## write requirements.lock again from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \

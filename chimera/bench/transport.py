@@ -4,13 +4,14 @@ import asyncio
 import time
 from typing import Any
 
-from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from chimera.bench.provider import simulated_provider
 from chimera.core.clock import SystemClock
 from chimera.core.figures import Goal, Measured, machine, report
+from chimera.core.ids import random_ids
+from chimera.core.spotlight import Marks
 from chimera.models.transport import pooled_client
 
 GOALS: dict[str, Goal] = {"transport_speedup": (">=", 2.0), "failed_calls": ("==", 0)}
@@ -59,11 +60,11 @@ async def measure_transport(*, quick: bool) -> Measured:
 async def _measure(url: str, calls: int, options: dict[str, Any]) -> tuple[float, int]:
     """CPU seconds of one call, and how many failed."""
     model = ChatOpenAI(model="simulated", base_url=url, api_key=SecretStr("none"), max_retries=0, timeout=60, **options)
-    turn = asyncio.Semaphore(AT_ONCE)
+    turn, asked = asyncio.Semaphore(AT_ONCE), Marks.made(random_ids()).request(_PROMPT, {}, {})
 
     async def call() -> None:
         async with turn:
-            await model.ainvoke([HumanMessage(_PROMPT)])
+            await model.ainvoke(asked)
 
     await asyncio.gather(*(call() for _ in range(AT_ONCE)))
     began = time.process_time()

@@ -47,12 +47,13 @@ def config() -> dict[str, Any]:
 
 
 def declared() -> list[Requirement]:
-    """Every requirement of the package, its extras and the development group."""
+    """Every requirement of the package, its extras and the development group, that holds on this platform."""
     project = config()["project"]
     lines = [*project["dependencies"], *config()["dependency-groups"]["dev"]]
     for extra in project["optional-dependencies"].values():
         lines += extra
-    return [Requirement(line) for line in lines]
+    found = map(Requirement, lines)
+    return [requirement for requirement in found if requirement.marker is None or requirement.marker.evaluate()]
 
 
 def locked() -> dict[str, str]:
