@@ -119,6 +119,10 @@ async def test_reads_are_not_counted_and_need_no_leave_for_their_arguments(tool:
     assert await decide(asks) == ("allow", [])
 
 
+async def test_a_read_that_reaches_outside_is_asked_about_its_places_and_not_about_their_names() -> None:
+    assert await decide(asked(to(ANN, copy="elsewhere.example"), PAGE, tool=FETCH)) == ("escalate", ["flow.url"])
+
+
 # --- attempts and plans ----------------------------------------------------------------------------------------------
 
 
