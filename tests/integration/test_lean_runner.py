@@ -246,6 +246,48 @@ async def test_a_node_that_cancels_itself_has_failed(saver: GroupCommitSaver) ->
     assert ran == ["ran", "ran"]
 
 
+async def test_a_failure_beside_others_keeps_what_is_done_and_ends_the_rest(saver: GroupCommitSaver) -> None:
+    found: list[Any] = []
+    for kind in ("stock", "lean"):
+        ran: list[str] = []
+        broken, done = [True], asyncio.Event()
+
+        async def first(state: State, ran: list[str] = ran, done: asyncio.Event = done) -> State:
+            ran.append("first")
+            asyncio.get_running_loop().call_later(0.2, done.set)
+            return {"log": ["first"]}
+
+        async def fails(
+            state: State, ran: list[str] = ran, done: asyncio.Event = done, broken: list[bool] = broken
+        ) -> State:
+            ran.append("fails")
+            await done.wait()
+            if broken:
+                raise ValueError("broken")
+            return {"log": ["mended"]}
+
+        async def waits(state: State, ran: list[str] = ran, broken: list[bool] = broken) -> State:
+            ran.append("waits")
+            if broken:
+                await asyncio.Event().wait()
+            return {"log": ["waited"]}
+
+        builder: Any = StateGraph(State)
+        for node in (first, fails, waits):
+            builder.add_node(node)
+            builder.add_edge(START, node.__name__)
+        graph = builder.compile(checkpointer=saver)
+        runner = graph if kind == "stock" else LeanRunner(graph)
+        with pytest.raises(ValueError, match="broken"):
+            await runner.ainvoke({"log": []}, place(f"beside-{kind}"))
+        state = await graph.aget_state(place(f"beside-{kind}"))
+        broken.clear()
+        ended = await runner.ainvoke(None, place(f"beside-{kind}"))
+        found.append((sorted((task.name, str(task.error)) for task in state.tasks), sorted(ran), sorted(ended["log"])))
+    assert found[1] == found[0]
+    assert found[0][1].count("first") == 1
+
+
 async def test_a_run_is_drained_at_the_end_of_a_step(saver: GroupCommitSaver) -> None:
     control = RunControl()
 

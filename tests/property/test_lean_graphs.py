@@ -162,9 +162,17 @@ def made(seed: int) -> GraphSpec:
             choices.append((segment[0], (*after, *([pick.choice(loop)] if pick.random() < 0.5 else []))))
         else:
             edges += [(segment[0], name) for name in after]
-        nodes += [_node(pick, name, jump, lone=lone, ends=ends) for name in segment]
+        # How far its neighbours come before a node fails is a race, on either runner: here only a lone one fails.
+        alone = lone and seed % 3 > 0
+        nodes += [
+            replace(node, fatal=node.fatal and alone) for node in _nodes(pick, segment, jump, lone=lone, ends=ends)
+        ]
     limit = pick.choice([4, 7]) if pick.random() < 0.08 else LIMIT
     return GraphSpec(seed, strict, tuple(nodes), tuple(edges), tuple(choices), limit)
+
+
+def _nodes(pick: random.Random, names: list[str], goto: tuple[str, ...], *, lone: bool, ends: bool) -> list[NodeSpec]:
+    return [_node(pick, name, goto, lone=lone, ends=ends) for name in names]
 
 
 def _node(pick: random.Random, name: str, goto: tuple[str, ...], *, lone: bool, ends: bool) -> NodeSpec:

@@ -1,6 +1,6 @@
 """Whether a thread is there: asked by every run that begins, and answered for many of them by one query.
 
-Most threads are new, and to look one up alone costs a fifth of what its whole run does.
+Most threads are new, and to look one up alone costs a third of what its whole run does.
 """
 
 import asyncio

@@ -144,13 +144,20 @@ class Run:
     async def _together(self, tasks: Sequence[Task]) -> None:
         """Run several at once. What one has done is kept, whatever the others do; the first failure ends them."""
         await self.journal.commit()
-        running = [asyncio.create_task(self._kept(task)) for task in tasks]
+        running = {asyncio.create_task(self._kept(task)): task for task in tasks}
         pending = set(running)
         try:
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for one in done:
                     one.result()
+        except Exception:
+            for one in pending:
+                await stop(one)
+            for one in [one for one in pending if one.cancelled()]:  # marked as LangGraph marks them
+                task = running[one]
+                await self.journal.note(task.id, task.name, [*task.writes, (lg.ERROR, asyncio.CancelledError())])
+            raise
         finally:
             for one in running:
                 await stop(one)
