@@ -24,6 +24,7 @@ from typing_extensions import TypedDict
 from chimera.core.clock import SystemClock
 from chimera.core.figures import Goal, Measured, machine, report
 from chimera.fleet.lean import LeanRunner
+from chimera.guards.edges import compile_guarded
 from chimera.store.checkpoints import GroupCommitSaver
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.migrate import migrate
@@ -156,7 +157,7 @@ def graph(saver: Any, *, wait: bool = False) -> Any:
     builder.add_edge("worker", "guard_out")
     builder.add_edge("guard_out", "judge")
     builder.add_conditional_edges("judge", after_judge, ["worker", END])
-    return builder.compile(checkpointer=saver)
+    return compile_guarded(builder, checkpointer=saver)
 
 
 async def _measure(runner: Any, pool: Pool, name: str, runs: int, cost: _Cost) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from chimera import app, swarm
 from chimera.core.contracts import Mission, Plan, ReviewDecision, ReviewItem, Task
@@ -27,6 +26,7 @@ from chimera.core.spotlight import read
 from chimera.models.scripted import ScriptedModel
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
+from chimera.store.checkpoints import GroupCommitSaver
 from chimera.store.effects import EffectJournal
 from chimera.store.events import EventBus
 from chimera.store.missions import MissionStore
@@ -36,7 +36,7 @@ from chimera.tools.mesh.mesh import ToolMesh
 CONFIG: dict[str, Any] = json.loads(sys.argv[1])
 EFFECTS, TURNS = Path(CONFIG["effects"]), Path(CONFIG["turns"])
 WATCHED: dict[type[Any], tuple[str, ...]] = {
-    AsyncPostgresSaver: ("aput", "aput_writes"),
+    GroupCommitSaver: ("aput", "aput_writes"),
     MissionStore: ("create", "plan_tasks", "start_task", "commit_task", "set_status", "finish"),
     EffectJournal: ("begin", "end"),
     ReviewQueue: ("open", "decide"),

@@ -95,7 +95,7 @@ def test_one_death_after_the_other(undertaker: "Undertaker") -> None:
     mission_id = str(uuid.uuid4())
     what, finished, turns = "run", set[str](), 0
     for _ in range(8):
-        pid = undertaker.order(what, mission_id, at=["after AsyncPostgresSaver.aput", 9])
+        pid = undertaker.order(what, mission_id, at=["after GroupCommitSaver.aput", 9])
         said = undertaker.hear("at", "result", "error", pid=pid)
         undertaker.kill(pid)
         assert undertaker.no_orphans()
@@ -109,7 +109,7 @@ def test_one_death_after_the_other(undertaker: "Undertaker") -> None:
 
 @pytest.mark.parametrize(
     "point",
-    [("before MissionStore.commit_task", 1), ("before EffectJournal.begin", 1), ("before AsyncPostgresSaver.aput", 12)],
+    [("before MissionStore.commit_task", 1), ("before EffectJournal.begin", 1), ("before GroupCommitSaver.aput", 12)],
 )
 def test_a_process_that_stalls_and_wakes_up_late_changes_nothing(
     undertaker: "Undertaker", point: tuple[str, int]

@@ -35,9 +35,9 @@ CHOSEN = [
     ("after MissionStore.commit_task", 2),
     ("after MissionStore.create", 1),
     # Between what a step of a graph did and the checkpoint after it.
-    ("before AsyncPostgresSaver.aput", 13),
-    ("before AsyncPostgresSaver.aput", 21),
-    ("before AsyncPostgresSaver.aput", 29),
+    ("before GroupCommitSaver.aput", 13),
+    ("before GroupCommitSaver.aput", 21),
+    ("before GroupCommitSaver.aput", 29),
     ("after ReviewQueue.open", 1),
     ("after ReviewQueue.decide", 1),
     ("after MissionStore.finish", 1),

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from chimera.core.figures import print_json
 from chimera.core.clock import SystemClock
 from chimera.core.errors import InputError
+from chimera.core.figures import print_json
 from chimera.evals.attacks.figures import Evaluation
 from chimera.evals.attacks.measure import Plan, measure
 from chimera.evals.attacks.suites import DEVELOPMENT, RESERVED, load_dojo, names

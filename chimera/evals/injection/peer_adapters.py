@@ -125,7 +125,8 @@ def vigil(folder: str) -> Score:
 def _yara(paths: list[Path]) -> Score:
     if not paths:
         raise FileNotFoundError("there are no YARA files")
-    rules: Any = import_module("yara").compile(filepaths={path.stem: str(path) for path in paths})
+    yara: Any = import_module("yara")
+    rules: Any = yara.compile(filepaths={path.stem: str(path) for path in paths})
 
     def score(text: str) -> tuple[float, bool]:
         count = len(rules.match(data=text.encode("utf-8", "surrogatepass")))
