@@ -25,11 +25,7 @@ from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.extraction.acting import Extraction
 from chimera.guards.extraction.extractor import Extractor
 from chimera.guards.gateway import SecurityGateway
-from chimera.guards.incidents import Incidents
-from chimera.guards.permissions.authorizer import Authorizer
-from chimera.guards.permissions.directory import Directory
-from chimera.guards.permissions.permitted import Permitted
-from chimera.guards.permissions.policies import shipped_policies
+from chimera.guards.oversight import oversee
 from chimera.guards.policy.registry import Parts
 from chimera.guards.policy.watch import PolicyWatch
 from chimera.guards.provenance.manifest import Manifest, read_manifests
@@ -47,11 +43,9 @@ from chimera.store.checkpoints import GroupCommitSaver, open_saver
 from chimera.store.effects import EffectJournal
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
-from chimera.store.grants import GrantStore
 from chimera.store.limits import RedisBuckets
 from chimera.store.migrate import ensure_schema
 from chimera.store.missions import MissionStore
-from chimera.store.policies import PolicyStore
 from chimera.store.postgres import Pool, open_pool
 from chimera.store.redis import open_redis
 from chimera.store.usage import UsageLog
@@ -116,15 +110,11 @@ async def open_app(
         signer = await asyncio.to_thread(load_signer, settings)
         audit, usage = AuditLog(pool, clock, signer), UsageLog(pool)
         reviews = ReviewQueue(pool)
-        incidents = Incidents(
-            pool, reviews, audit, clock, pool_limit=settings.incident_pool_limit, window_s=settings.incident_window_s
-        )
-        policies = await asyncio.to_thread(shipped_policies)
-        directory = Directory(policies.model)
-        grants = GrantStore(pool, audit, clock, new_id)
-        permitted = Permitted(Authorizer(policies, directory, clock), grants, clock)
-        parts = Parts(settings, all_prompts(), incidents, permitted)
-        watch = PolicyWatch(parts, PolicyStore(pool, audit, clock))
+        oversight = await asyncio.to_thread(oversee, settings, pool, reviews, audit, clock, new_id)
+        if settings.database_url is None:
+            await oversight.first.enrol()
+        parts = Parts(settings, all_prompts(), oversight.incidents, oversight.permitted)
+        watch = PolicyWatch(parts, oversight.proposals)
         limits = ProviderLimits(settings.model_limits, clock, RedisBuckets(redis))
         models = Models(settings, usage, new_id, roles.models, limits)
         stack.push_async_callback(models.aclose)
@@ -133,7 +123,7 @@ async def open_app(
             clock=clock,
             new_id=new_id,
             models=models,
-            gateway=SecurityGateway(watch, audit, incidents),
+            gateway=SecurityGateway(watch, audit, oversight.incidents),
             tools=ToolListing(mesh),
             effects=Effects(mesh, EffectJournal(pool)),
             missions=MissionStore(pool, database_url),
@@ -146,8 +136,9 @@ async def open_app(
             worker=roles.worker or Worker(),
             judge=roles.judge or Judge(),
             dispatch=await stack.enter_async_context(_open_dispatch(settings, pool, database_url, agent)),
-            directory=directory,
+            directory=oversight.directory,
             extraction=Extraction(Extractor(models, audit, new_id), settings.extraction, lambda: _declared(watch)),
+            oversight=oversight,
         )
         yield App(
             settings=settings,

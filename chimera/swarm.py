@@ -28,7 +28,7 @@ from chimera.nodes.ending import ANSWERED, end, why_stopped
 from chimera.nodes.intake import read_mission
 from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
-from chimera.nodes.review import record_decision
+from chimera.nodes.review import tell_decision
 from chimera.nodes.worker import Worker
 from chimera.review.answers import why_unusable
 from chimera.review.reviewers import Reviewer
@@ -50,7 +50,8 @@ class ChimeraSwarm:
             result = await swarm.run(Mission(goal="...", inputs={"feed": "feed.xml"}))
 
     ``planner``, ``worker`` and ``judge`` replace the built-in ones; ``models`` replaces chat models by role name.
-    ``reviewer`` answers what a human is asked; without one, such a mission comes back as ``waiting``.
+    ``reviewer`` answers what a human is asked; without one, such a mission comes back as ``waiting``. The name that it
+    signs with has to be enrolled (``chimera principal add``); on an embedded installation the local user is.
     """
 
     def __init__(
@@ -184,13 +185,13 @@ class ChimeraSwarm:
 
         Raises:
             InputError: there is no such item. ConflictError: it was answered differently.
+            GuardRejected: the reviewer is not enrolled, or may not answer it.
         """
         context = self.app.context
-        item = await context.reviews.find(item_id)
-        before = await context.reviews.decision(item.id)
-        await context.reviews.decide(item.id, decision)
-        if before is None and not item.payload.get("blocking", True):  # no work waits for it that would record it
-            await record_decision(context, item, decision)
+        answered = await context.oversight.decisions.answer(item_id, decision)
+        item = answered.item
+        if answered.first and item.mission_id and not item.payload.get("blocking", True):
+            await tell_decision(context, item, decision)  # no work waits for it that would tell
         return item
 
     async def amend(self, mission_id: str, mission: Mission) -> None:
@@ -306,14 +307,28 @@ class ChimeraSwarm:
                 item = ReviewItem.model_validate(asked.value)
                 decision = await self.app.context.reviews.decision(item.id)
                 if decision is None and reviewer is not None:
-                    decision = await reviewer(item)
-                    if decision is not None and (why := why_unusable(item, decision)) is not None:
-                        raise InputError(why, remedy="The reviewer has to answer otherwise; the question stays open.")
+                    decision = await self._ask(reviewer, item)
                 if decision is not None:
                     answers[asked.id] = {**decision.plain(), "item_id": item.id}
             if not answers:
                 return await self._waiting(mission_id, [asked.value for asked in snapshot.interrupts])
             await self._invoke(Command(resume=answers), config)
+
+    async def _ask(self, reviewer: Reviewer, item: ReviewItem) -> ReviewDecision | None:
+        """What whoever attends answers, or somebody else before him; None when nobody does.
+
+        Raises:
+            InputError: it is no answer. GuardRejected: it is not his to give. The question stays open either way.
+        """
+        given = await reviewer(item)
+        if given is None:
+            return None
+        if (why := why_unusable(item, given)) is not None:
+            raise InputError(why, remedy="The reviewer has to answer otherwise; the question stays open.")
+        try:
+            return (await self.app.context.oversight.decisions.answer(item.id, given)).decision
+        except ConflictError:
+            return await self.app.context.reviews.decision(item.id)
 
     async def _invoke(self, given: Any, config: RunnableConfig) -> None:
         try:

@@ -6,6 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from chimera.core.settings import Settings
 from chimera.store.embedded import EmbeddedServers, Endpoints
 from chimera.store.migrate import migrate
 from chimera.store.postgres import Pool, open_pool
+from chimera.store.principals import Principal, PrincipalKind, PrincipalStore
 
 for name in [name for name in os.environ if name.startswith("CHIMERA_") and name != "CHIMERA_DATA"]:
     del os.environ[name]  # a developer's own settings must not decide what the tests see
@@ -92,6 +94,38 @@ async def pool(database_url: str) -> AsyncGenerator[Pool]:
     """Connections to this test's database."""
     async with open_pool(database_url, 8) as opened:
         yield opened
+
+
+Enrol = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def enrol() -> Enrol:
+    """Enrols people in a database, as ``enrol(url, "ada", ...)``: operators, unless it says otherwise.
+
+    They are not put on the record, so that a test finds its own events there and no others.
+    """
+
+    def build(
+        url: str,
+        *names: str,
+        kind: PrincipalKind = "human",
+        roles: tuple[str, ...] = ("operator",),
+        tenant: str = "default",
+    ) -> None:
+        async def write() -> None:
+            async with open_pool(url, 2) as opened:
+                store = PrincipalStore(opened)
+                async with store.changing(tenant) as (connection, _):
+                    for name in names:
+                        at = SystemClock().now()
+                        await store.write(connection, Principal(tenant, name, kind, roles, at, "the tests"))
+
+        # In a thread: a test may have a loop of its own.
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(asyncio.run, write()).result()
+
+    return build
 
 
 @pytest.fixture

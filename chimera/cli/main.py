@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from chimera.cli.commands import agents, artifact, audit, bench, evaluate, incident, policy, pools, review, runs, tools
+from chimera.cli.commands import (
+    agents,
+    artifact,
+    audit,
+    bench,
+    evaluate,
+    incident,
+    policy,
+    pools,
+    principal,
+    review,
+    runs,
+    tools,
+)
 from chimera.cli.commands.catalogue import errors_command
 from chimera.cli.commands.demo import demo_command
 from chimera.cli.commands.doctor import doctor_command
@@ -102,6 +115,7 @@ app.add_typer(runs.app, name="runs", rich_help_panel=FLEET)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSTALLATION)
 app.add_typer(incident.app, name="incident", rich_help_panel=INSTALLATION)
 app.add_typer(policy.app, name="policy", rich_help_panel=INSTALLATION)
+app.add_typer(principal.app, name="principal", rich_help_panel=INSTALLATION)
 app.add_typer(tools.app, name="tools", rich_help_panel=INSTALLATION)
 app.add_typer(evaluate.app, name="eval", rich_help_panel=INSTALLATION)
 app.add_typer(bench.app, name="bench", rich_help_panel=INSTALLATION)

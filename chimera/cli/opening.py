@@ -12,6 +12,7 @@ from chimera.cli.view.output import stderr
 
 if TYPE_CHECKING:
     from chimera.core.settings import Settings
+    from chimera.guards.oversight import Oversight
     from chimera.review.queue import ReviewQueue
     from chimera.store.audit import AuditLog
     from chimera.store.missions import MissionStore
@@ -31,6 +32,14 @@ class Records:
     audit: "AuditLog"
     artifacts: "ArtifactStore"
 
+    def oversight(self) -> "Oversight":
+        """The services with which people govern; made when asked for, as the permissions take a moment to read."""
+        from chimera.core.clock import SystemClock
+        from chimera.core.ids import random_ids
+        from chimera.guards.oversight import oversee
+
+        return oversee(self.settings, self.pool, self.reviews, self.audit, SystemClock(), random_ids())
+
 
 @asynccontextmanager
 async def open_records(settings: "Settings | None" = None) -> AsyncGenerator[Records]:
@@ -40,20 +49,26 @@ async def open_records(settings: "Settings | None" = None) -> AsyncGenerator[Rec
         ConfigError: the settings cannot work. StoreError: the database cannot be used.
     """
     from chimera.core.clock import SystemClock
+    from chimera.guards.permissions.first import FirstStart
     from chimera.review.queue import ReviewQueue
     from chimera.store.audit import AuditLog
     from chimera.store.migrate import ensure_schema
     from chimera.store.missions import MissionStore
+    from chimera.store.principals import PrincipalStore
     from chimera.tools.artifacts import ArtifactStore
 
     async with open_database(settings) as (settings, url, pool):
         await ensure_schema(pool, may_upgrade=settings.database_url is None)
+        clock = SystemClock()
+        audit = AuditLog(pool, clock)
+        if settings.database_url is None:
+            await FirstStart(PrincipalStore(pool), audit, clock, FirstStart.of(settings)).enrol()
         yield Records(
             settings=settings,
             pool=pool,
             missions=MissionStore(pool, url),
             reviews=ReviewQueue(pool),
-            audit=AuditLog(pool, SystemClock()),
+            audit=audit,
             artifacts=ArtifactStore(settings.home / "artifacts"),
         )
 

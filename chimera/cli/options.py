@@ -9,6 +9,12 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout,
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; only the result.")]
 Events = Annotated[bool, typer.Option("--events", help="Every event as a JSON document on a line of stderr.")]
 Mission = Annotated[str, typer.Argument(metavar="MISSION", help="Id of a mission, or its first digits.")]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by", metavar="NAME", help="Who decides, as enrolled (`principal ls`); default: your account's name."
+    ),
+]
 Tenant = Annotated[str, typer.Option(help="Whose missions and records.")]
 Constraints = Annotated[
     list[str] | None, typer.Option("--constraint", "-c", metavar="TEXT", help="Something that must hold; repeatable.")

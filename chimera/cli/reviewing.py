@@ -1,7 +1,6 @@
 """Asks the person at the terminal what a mission asks a human, and takes edits in their editor."""
 
 import asyncio
-import getpass
 import json
 import os
 import shlex
@@ -19,17 +18,10 @@ from chimera.cli.view.output import stderr, tell
 from chimera.cli.view.question import question
 from chimera.core.contracts import ReviewDecision, ReviewItem
 from chimera.core.errors import InputError
+from chimera.guards.permissions.first import local_user
 from chimera.review.answers import editable, why_unusable
 
 KEYS = {"a": "approve", "e": "edit", "r": "reject", "l": "later"}
-
-
-def person() -> str:
-    """The name that a decision made at this terminal carries."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no such account, as in some containers
-        return "unknown user"
 
 
 class TerminalReviewer:
@@ -37,7 +29,7 @@ class TerminalReviewer:
 
     def __init__(self, paused: Callable[[], AbstractContextManager[None]], name: str | None = None) -> None:
         self._paused = paused
-        self._name = name or person()
+        self._name = name or local_user()
         self._lines = TypedLines()
 
     async def __call__(self, item: ReviewItem) -> ReviewDecision | None:
@@ -112,7 +104,7 @@ def read_payload(item: ReviewItem, text: str) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise InputError("the edited payload is not a JSON object", remedy="Keep the form that it had.")
     given = cast("dict[str, Any]", payload)
-    if (why := why_unusable(item, ReviewDecision(action="edit", reviewer=person(), payload=given))) is not None:
+    if (why := why_unusable(item, ReviewDecision(action="edit", reviewer="?", payload=given))) is not None:
         raise InputError(why, remedy="Correct the edit, or approve or reject what is shown.")
     return given
 

@@ -290,10 +290,10 @@ class ReviewPoint(StrEnum):
 
 
 class ReviewItem(Contract):
-    """One question to a human."""
+    """One question to a human. ``mission_id``: None where Chimera asks about itself, a policy or an incident."""
 
     id: str
-    mission_id: str
+    mission_id: str | None
     point: ReviewPoint
     question: str = Field(max_length=2_000)
     payload: dict[str, Any]

@@ -9,6 +9,9 @@ chimera.reviewers   ``async (ReviewItem) -> ReviewDecision | None``  where ``--r
 chimera.guards      ``(settings, **options) -> Guard``              where the policy names it, as ``plugin:NAME``
 ==================  ==============================================  =========================================
 
+A reviewer answers under a name of its own, which has to be enrolled: ``chimera principal add NAME --kind service --role
+stand-in``.
+
 A plug-in is code that its user installed: it runs with the rights of the process. One that is broken stops what needs
 it with an error that names it; it is never passed over in silence.
 """

@@ -15,6 +15,7 @@ from chimera.evals.record import Record
 from chimera.evals.results import CaseResult
 from chimera.evals.script import scripted_models
 from chimera.review.reviewers import Reviewer
+from chimera.store.principals import Principal, named
 from chimera.swarm import ChimeraSwarm
 
 CONCURRENCY = 4
@@ -22,6 +23,7 @@ GRACE_S = 60.0
 """What a case may take beyond its mission's own deadline: to open its swarm, to wait for the others, to be observed."""
 
 REVIEWER = "scripted reviewer of the evaluation (not a human)"
+ROLE = "rehearsal"
 
 Score = Callable[[Record], CaseResult]
 """Judges a record as soon as it is home, while the files that it speaks of are still there."""
@@ -95,6 +97,7 @@ def _scored(record: Record, score: Score) -> CaseResult:
 
 async def _play(case: Case, settings: Settings, swarm: ChimeraSwarm) -> Record:
     mission_id = swarm.app.context.new_id()
+    await _enrol_reviewer(swarm, tenant_of(case))
     began = time.monotonic()
     result, raised, waited = None, "", False
     try:
@@ -106,6 +109,17 @@ async def _play(case: Case, settings: Settings, swarm: ChimeraSwarm) -> Record:
     seconds = time.monotonic() - began
     record = await observe(swarm, case, mission_id, result, settings.home)
     return replace(record, raised=raised, waited=waited, seconds=seconds)
+
+
+async def _enrol_reviewer(swarm: ChimeraSwarm, tenant: str) -> None:
+    """Let the script answer in the tenant of its case, and nowhere else. It says what it is, on the record too."""
+    context = swarm.app.context
+    principals = context.oversight.principals
+    async with principals.changing(tenant) as (connection, there):
+        if named(there, REVIEWER) is None:
+            script = Principal(tenant, REVIEWER, "service", (ROLE,), context.clock.now(), "evaluation")
+            await principals.write(connection, script)
+            await context.audit.append_within(connection, script.told("principal.enrolled", "evaluation"))
 
 
 async def _run(case: Case, mission_id: str, swarm: ChimeraSwarm) -> tuple[MissionResult, bool]:

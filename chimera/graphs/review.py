@@ -1,4 +1,4 @@
-"""One question to a human: open -> ask (interrupt) -> record."""
+"""One question to a human: open -> ask (interrupt) -> record, or ask again when the answer was nobody's to give."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from chimera.core.state import ReviewState
 from chimera.guards.edges import compile_guarded
-from chimera.nodes.review import ask_human, open_question, record_answer
+from chimera.nodes.review import after_record, ask_human, open_question, record_answer
 
 
 def build_review(**options: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
@@ -19,5 +19,5 @@ def build_review(**options: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
     builder.add_edge(START, "open")
     builder.add_edge("open", "ask")
     builder.add_edge("ask", "record")
-    builder.add_edge("record", END)
+    builder.add_conditional_edges("record", after_record, ["ask", END])
     return compile_guarded(builder, name="review", **options)

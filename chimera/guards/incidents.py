@@ -1,17 +1,18 @@
-"""Security incidents: what is critical stops the agent that tried it, and only a human lets it go on."""
+"""Security incidents: what is critical stops the agent that tried it, and only a human lets it go on.
+
+Whether it may go on is decided like everything that people decide: see ``Decisions``.
+"""
 
 import asyncio
 import json
-import unicodedata
 from datetime import timedelta
 
 from chimera.core.clock import Clock
-from chimera.core.contracts import Decision, ReviewDecision, ReviewItem, ReviewPoint, Threat
-from chimera.core.errors import ChimeraError, ConflictError, GuardRejected, InputError
-from chimera.core.ids import derived_id, digest
+from chimera.core.contracts import Decision, ReviewItem, ReviewPoint, Threat
+from chimera.core.errors import ChimeraError
+from chimera.core.ids import NewId, digest, random_ids
 from chimera.guards.request import GuardRequest, reject
 from chimera.review.queue import ReviewQueue
-from chimera.review.reviewers import SCRIPTED
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.store.incidents import AGENT, POOL, Held, Incident, IncidentStore, Report
 from chimera.store.postgres import Pool
@@ -21,11 +22,10 @@ FRESH_S = 1.0
 _ANSWER_S = 4.0
 _REASON_MAX = 300
 _PEOPLE = ("user", "human", "user:", "human:")
-_MACHINES = ("agent:", "pool:", "peer:", "service:", "team:", "tool:")
 
 
 class Incidents:
-    """Opens incidents, knows who is held back, and ends incidents on a human's word."""
+    """Opens incidents, puts each before a human, and knows who is held back."""
 
     rule = "incident.quarantine"
 
@@ -38,7 +38,10 @@ class Incidents:
         *,
         pool_limit: int = 3,
         window_s: float = 3_600.0,
+        new_id: NewId | None = None,
     ) -> None:
+        self._pool = pool
+        self._new_id = new_id or random_ids()
         self._store = IncidentStore(pool)
         self._reviews = reviews
         self._audit = audit
@@ -67,34 +70,20 @@ class Incidents:
         report = _report(decision, request, agent_id)
         async with self._opening:
             incident, is_new = await self._store.open(report, self._clock.now(), self._pool_limit, self._window)
-            self._changed()
+            self.changed()
             if not is_new and incident.trail is not None:
                 return incident
-            return await self._tell(incident)
+            return await self.tell(incident)
 
-    async def _tell(self, incident: Incident) -> Incident:
-        """Put an incident on the record, and its question before a human."""
-        asked = await self._store.mission_exists(incident.mission_id)
-        trail = await self._record(
-            incident,
-            "incident.opened",
-            "incidents",
-            agent=incident.agent,
-            pool=incident.pool,
-            edge=incident.edge,
-            rules=[incident.rule],
-            threat=incident.threat,
-            reasons=incident.reasons,
-            quarantined=incident.quarantined,
-        )
-        review_id = derived_id("incident-review", incident.id) if asked else None
-        if review_id is not None:
-            item = _question(incident, review_id)
-            await self._reviews.open(item)
-            await self._record(
-                incident, "review.asked", "incidents", item=item.id, point=item.point, question=item.question
-            )
-        await self._store.told(incident.id, trail=trail, review_id=review_id)
+    async def tell(self, incident: Incident) -> Incident:
+        """Put an incident on the record and its question before a human: both, once, whoever does it."""
+        mission_id = incident.mission_id if await self._store.mission_exists(incident.mission_id) else None
+        item = _question(incident, self._new_id(), mission_id)
+        async with self._pool.connection() as connection, connection.transaction():
+            if await self._store.untold(connection, incident.id):
+                await self._reviews.open_within(connection, item, incident.tenant)
+                trail, _ = await self._audit.append_within(connection, _opened(incident), _asked(incident, item))
+                await self._store.told(connection, incident.id, trail=trail, review_id=item.id)
         return await self._store.find(incident.id)
 
     # --- holding back --------------------------------------------------------------------------------------------
@@ -114,7 +103,8 @@ class Incidents:
             return reject(self.rule, "the pool of this agent is quarantined until a human releases it", Threat.HIGH)
         return None
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Note that what is held back has changed: it counts at once in this process."""
         self._changes += 1
         self._read_at = None
 
@@ -127,88 +117,16 @@ class Incidents:
                 if self._fresh():
                     break
                 changes, at = self._changes, self._clock.monotonic()
-                await self._take_answers()
                 found = await self._store.held()
                 if changes == self._changes:  # what was read before a change says nothing about after
                     self._held, self._read_at = found, at
                     return found
         return self._held
 
-    async def _take_answers(self) -> None:
-        """End the incidents whose question a human answered with yes."""
-        for incident_id, answer in await self._store.approved():
-            if _machine(answer.reviewer):
-                continue
-            incident = await self._store.find(incident_id)
-            await self._end(incident, _name(answer.reviewer), answer.reason or "approved on the review queue")
-
-    # --- releasing -----------------------------------------------------------------------------------------------
-
-    async def release(self, incident_id: str, by: str, reason: str) -> Incident:
-        """End an incident as a human; what no other open incident holds back goes on.
-
-        Raises:
-            GuardRejected: an agent, or a script, asks for it; that is on the record.
-            InputError: nobody is named, no reason is given, or there is no such incident.
-            ConflictError: it was released before.
-        """
-        incident = await self._store.find(incident_id)
-        name = _name(by)
-        if not name or not reason.strip():
-            raise InputError("a release needs a name and a reason", remedy="Give --by NAME and --reason TEXT.")
-        if _machine(name) or (not _is_person(name) and await self._store.is_agent(name)):
-            await self._record(
-                incident, "incident.release-refused", name[:200], threat=Threat.HIGH, agent=incident.agent
-            )
-            raise GuardRejected(
-                "an incident is released by a human", remedy="Have a human look at it, with their name."
-            )
-        if not await self._end(incident, name, reason.strip()):
-            raise ConflictError(f"incident {incident.id[:8]} was released before")
-        await self._close_question(incident, name, reason.strip())
-        return await self._store.find(incident.id)
-
-    async def _end(self, incident: Incident, by: str, reason: str) -> bool:
-        async def record() -> None:
-            await self._record(
-                incident,
-                "incident.released",
-                by[:200],
-                agent=incident.agent,
-                pool=incident.pool,
-                rules=[incident.rule],
-                reason=reason[:4_000],
-                quarantined=incident.quarantined,
-            )
-
-        ended = await self._store.release(incident.id, by[:200], reason[:4_000], self._clock.now(), record)
-        self._changed()
-        return ended
-
-    async def _close_question(self, incident: Incident, by: str, reason: str) -> None:
-        if incident.review_id is None:
-            return
-        answer = ReviewDecision(action="approve", reviewer=by[:200], reason=reason[:4_000])
-        try:
-            await self._reviews.decide(incident.review_id, answer)
-        except ConflictError:
-            return  # it was answered with no, and that human, or another, thought again
-        await self._record(
-            incident,
-            "review.answered",
-            by[:200],
-            item=incident.review_id,
-            point=ReviewPoint.SECURITY,
-            action="approve",
-            reviewer=by[:200],
-            reason=reason[:4_000],
-        )
-
     # --- looking -------------------------------------------------------------------------------------------------
 
     async def listed(self, *, tenant: str | None = None, released: bool = False) -> list[Incident]:
         """The open incidents, newest first; with ``released`` the ended ones too."""
-        await self._take_answers()
         return await self._store.listed(tenant=tenant, released=released)
 
     async def find(self, id_or_prefix: str) -> Incident:
@@ -217,19 +135,7 @@ class Incidents:
         Raises:
             InputError: there is none, or there are several.
         """
-        await self._take_answers()
         return await self._store.find(id_or_prefix)
-
-    async def _record(self, incident: Incident, kind: str, actor: str, **data: object) -> str:
-        return await self._audit.append(
-            AuditEvent(
-                kind=kind,
-                actor=actor,
-                mission_id=incident.mission_id,
-                tenant=incident.tenant,
-                data={"incident": incident.id, **data},
-            )
-        )
 
 
 class Quarantine:
@@ -269,11 +175,11 @@ def _report(decision: Decision, request: GuardRequest, agent_id: str) -> Report:
     )
 
 
-def _question(incident: Incident, review_id: str) -> ReviewItem:
+def _question(incident: Incident, review_id: str, mission_id: str | None) -> ReviewItem:
     held = ", ".join(incident.quarantined)[:600] or "nobody"
     return ReviewItem(
         id=review_id,
-        mission_id=str(incident.mission_id),
+        mission_id=mission_id,
         point=ReviewPoint.SECURITY,
         question=f"Security incident {incident.id[:8]}: {incident.rule[:100]} at {incident.edge}. "
         f"Quarantined: {held}. Release?",
@@ -283,12 +189,49 @@ def _question(incident: Incident, review_id: str) -> ReviewItem:
             "incident": incident.id,
             "agent": incident.agent,
             "pool": incident.pool,
+            "edge": incident.edge,
             "rule": incident.rule,
+            "threat": incident.threat,
             "quarantined": incident.quarantined,
         },
         confidence=0.0,
         reasons=incident.reasons,
     )
+
+
+def _opened(incident: Incident) -> AuditEvent:
+    data = {
+        "agent": incident.agent,
+        "pool": incident.pool,
+        "edge": incident.edge,
+        "rules": [incident.rule],
+        "threat": incident.threat,
+        "reasons": incident.reasons,
+        "quarantined": incident.quarantined,
+    }
+    return _event("incident.opened", "incidents", incident, **data)
+
+
+def _asked(incident: Incident, item: ReviewItem) -> AuditEvent:
+    about = {"item": item.id, "point": item.point, "question": item.question}
+    return _event("review.asked", "incidents", incident, **about)
+
+
+def released(incident: Incident, by: str, reason: str) -> AuditEvent:
+    """The event that puts the end of an incident on the record."""
+    data = {
+        "agent": incident.agent,
+        "pool": incident.pool,
+        "rules": [incident.rule],
+        "reason": reason,
+        "quarantined": incident.quarantined,
+    }
+    return _event("incident.released", by, incident, **data)
+
+
+def _event(kind: str, actor: str, incident: Incident, **data: object) -> AuditEvent:
+    about = {"incident": incident.id, **data}
+    return AuditEvent(kind=kind, actor=actor, mission_id=incident.mission_id, tenant=incident.tenant, data=about)
 
 
 def _tenant(request: GuardRequest) -> str:
@@ -302,14 +245,3 @@ def _subject(agent_id: str, mission_id: str | None) -> str:
 
 def _is_person(agent_id: str) -> bool:
     return agent_id in _PEOPLE or agent_id.startswith(_PEOPLE[2:])
-
-
-def _name(by: str) -> str:
-    """A name without what nobody sees."""
-    shown = (char for char in unicodedata.normalize("NFKC", by) if unicodedata.category(char)[0] != "C")
-    return "".join(shown).strip()
-
-
-def _machine(by: str) -> bool:
-    name = _name(by).casefold()
-    return not name or name.startswith(_MACHINES) or name == SCRIPTED.casefold() or "(not a human)" in name

@@ -10,6 +10,7 @@ from chimera.core.settings import Settings
 from chimera.guards.effects import Effects, ToolCatalog
 from chimera.guards.extraction.acting import Extraction
 from chimera.guards.gateway import SecurityGateway
+from chimera.guards.oversight import Oversight
 from chimera.guards.permissions.directory import Directory
 from chimera.models.calls import Caller, Models
 from chimera.review.queue import ReviewQueue
@@ -49,6 +50,7 @@ class Context:
     dispatch: "Dispatch"
     directory: Directory
     extraction: Extraction
+    oversight: Oversight
 
     def caller(self, mission_id: str, role: str, mission: dict[str, Any]) -> Caller:
         """On whose account a role calls its model."""

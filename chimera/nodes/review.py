@@ -1,19 +1,18 @@
 """Review: a question goes on the queue, waits for its human, and the answer goes on the record.
 
-One interrupt in a step of its own, with no effect before it: a step runs again from its top when it is resumed.
+One interrupt in a step of its own, with no effect before it: a step runs again from its top when it is resumed. Who may
+answer is asked in the step after it, once: what was refused stays refused, whatever its author may later.
 """
 
-import json
-from typing import Any
+from typing import Any, Literal
 
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 from pydantic import ValidationError
 
 from chimera.core.contracts import MissionStatus, ReviewDecision, ReviewItem
-from chimera.core.errors import ConflictError
-from chimera.core.ids import digest
-from chimera.core.state import Plain, ReviewState
+from chimera.core.errors import ConflictError, GuardRejected, InputError
+from chimera.core.state import ReviewState
 from chimera.nodes.context import Context
 from chimera.review.answers import why_unusable
 
@@ -21,11 +20,12 @@ from chimera.review.answers import why_unusable
 async def open_question(state: ReviewState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Put the question on the queue."""
     item, context = _item(state), runtime.context
+    mission_id = _mission_of(item)
     await context.reviews.open(item)
-    await context.missions.set_status(item.mission_id, MissionStatus.WAITING)
-    mission = await context.missions.context(item.mission_id)
+    await context.missions.set_status(mission_id, MissionStatus.WAITING)
+    mission = await context.missions.context(mission_id)
     await context.record(
-        item.mission_id,
+        mission_id,
         mission,
         "review.asked",
         "review",
@@ -52,38 +52,39 @@ async def ask_human(state: ReviewState) -> dict[str, Any]:
 
 
 async def record_answer(state: ReviewState, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Close the question on the queue and put the answer on the record."""
+    """Close the question on the queue and put the answer on the record; one of somebody who may not give it is none."""
     item, context = _item(state), runtime.context
     decision = ReviewDecision.model_validate(state.get("review_decision"))
     try:
-        decision = await context.reviews.decide(item.id, decision)
+        decision = (await context.oversight.decisions.answer(item.id, decision)).decision
     except ConflictError:  # somebody else was first, and the first answer counts
         decision = await context.reviews.decision(item.id) or decision
-    await context.missions.set_status(item.mission_id, MissionStatus.RUNNING)
-    await record_decision(context, item, decision)
+    except GuardRejected as refused:
+        about = {"item": item.id, "reviewer": decision.reviewer, "reason": refused.message}
+        await context.events.publish(_mission_of(item), "review.refused", **about)
+        return {"review_decision": None}
+    await context.missions.set_status(_mission_of(item), MissionStatus.RUNNING)
+    await tell_decision(context, item, decision)
     return {"review_decision": decision.plain()}
 
 
-async def record_decision(context: Context, item: ReviewItem, decision: ReviewDecision) -> None:
-    """Put an answer on the record."""
-    mission = await context.missions.context(item.mission_id)
-    await context.record(
-        item.mission_id,
-        mission,
-        "review.answered",
-        decision.reviewer,
-        item=item.id,
-        point=item.point,
-        action=decision.action,
-        reviewer=decision.reviewer,
-        reason=decision.reason,
-        **({} if decision.payload is None else {"payload": _digest(decision.payload)}),
+def after_record(state: ReviewState) -> Literal["ask", "__end__"]:
+    """On with the answer; or the question is asked again."""
+    return "__end__" if state.get("review_decision") else "ask"
+
+
+async def tell_decision(context: Context, item: ReviewItem, decision: ReviewDecision) -> None:
+    """Tell those who watch the mission of an answer. It is on the record already."""
+    about = {"item": item.id, "point": item.point, "action": decision.action}
+    await context.events.publish(
+        _mission_of(item), "review.answered", **about, reviewer=decision.reviewer, reason=decision.reason
     )
 
 
-def _digest(edited: Plain) -> str:
-    """What tells which edit it was; of a tool call that of its arguments, as on the guard's decision about them."""
-    return digest(json.dumps(edited.get("arguments", edited), sort_keys=True))[:16]
+def _mission_of(item: ReviewItem) -> str:
+    if item.mission_id is None:
+        raise InputError("a graph asks for a mission, and this question has none")
+    return item.mission_id
 
 
 def _item(state: ReviewState) -> ReviewItem:

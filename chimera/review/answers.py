@@ -9,12 +9,20 @@ from chimera.core.invalid import first_problem
 from chimera.core.usable import argument_problems
 
 
+def kind_of(item: ReviewItem) -> str:
+    """What a question is about: ``call``, ``plan``, ``result``, ``give_up``, ``policy``, ``incident``, or what it says.
+
+    A question of somebody else's may say nothing, or anything.
+    """
+    return "call" if "capability" in item.payload else str(item.payload.get("kind") or "")
+
+
 def editable(item: ReviewItem) -> dict[str, Any] | None:
     """What a human may change of what is shown; None where there is nothing to change."""
-    match _kind(item):
+    match kind_of(item):
         case "call":
             return {key: item.payload[key] for key in ("capability", "arguments")}
-        case "give_up":
+        case "give_up" | "policy" | "incident":
             return None
         case _:
             return item.payload
@@ -30,21 +38,17 @@ def why_unusable(item: ReviewItem, decision: ReviewDecision) -> str | None:
         return None
     if decision.payload is None:
         return "an edit needs the edited payload"
-    match _kind(item):
+    match kind_of(item):
         case "plan":
             return _why_no_plan(decision.payload.get("plan", decision.payload))
         case "result":
             return None if isinstance(decision.payload.get("answer"), str) else "an edited result needs an answer"
         case "call":
             return _why_no_call(item.payload, decision.payload)
-        case "give_up":
+        case "give_up" | "policy" | "incident":
             return "this can only be approved or rejected"
         case _:
             return None
-
-
-def _kind(item: ReviewItem) -> str | None:
-    return "call" if "capability" in item.payload else item.payload.get("kind")
 
 
 def _why_no_plan(data: object) -> str | None:

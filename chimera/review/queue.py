@@ -1,60 +1,64 @@
 """The queue of questions to humans, in Postgres. Silence is never an answer."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from chimera.core.contracts import ReviewDecision, ReviewItem
-from chimera.core.errors import ConflictError, InputError
-from chimera.review.answers import why_unusable
-from chimera.store.postgres import Pool, fetch, fetch_one
+from chimera.core.errors import InputError
+from chimera.review.answers import kind_of
+from chimera.store.postgres import Connection, Pool, fetch, fetch_one
 from chimera.store.values import as_json, as_stored, is_uuid
+
+OWN_KINDS = frozenset({"policy", "incident"})
+"""Kinds of questions that Chimera asks about itself, with or without a mission. No mission may pretend to."""
+_INSERT = (
+    "INSERT INTO reviews (id, mission_id, tenant, point, question, payload, confidence, reasons, state, decision, "
+    "decided_at) VALUES (%(id)s, %(mission)s, coalesce(%(tenant)s, (SELECT tenant FROM missions WHERE id = "
+    "%(mission)s)), %(point)s, %(question)s, %(payload)s, %(confidence)s, %(reasons)s, "
+    "CASE WHEN %(decision)s::jsonb IS NULL THEN 'open' ELSE 'decided' END, %(decision)s, "
+    "CASE WHEN %(decision)s::jsonb IS NULL THEN NULL ELSE now() END)"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question as it stands on the queue: whose it is, and its answer if it has one."""
+
+    item: ReviewItem
+    tenant: str
+    decision: ReviewDecision | None
 
 
 class ReviewQueue:
-    """Reads and writes the table ``reviews``."""
+    """Reads and writes the table ``reviews``. Answers come through ``Decisions``, which asks who may give them."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     async def open(self, item: ReviewItem) -> None:
-        """Put a question on the queue; the same item is put there once."""
-        await fetch(
-            self._pool,
-            "INSERT INTO reviews (id, mission_id, point, question, payload, confidence, reasons) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
-            (
-                item.id,
-                item.mission_id,
-                item.point,
-                as_stored(item.question),
-                as_json(item.payload),
-                item.confidence,
-                as_json(item.reasons),
-            ),
-        )
-
-    async def decide(self, item_id: str, decision: ReviewDecision) -> ReviewDecision:
-        """Record the answer; repeating the same answer is harmless.
+        """Put a question of a mission on the queue; the same item is put there once.
 
         Raises:
-            ConflictError: it was answered differently before.
-            InputError: there is no such item, or it cannot be edited in this way.
+            InputError: it is of a kind that no mission asks.
         """
-        if not is_uuid(item_id):
-            raise _unknown(item_id)
-        if (why := why_unusable(await self.find(item_id), decision)) is not None:
-            raise InputError(why, remedy="Correct the edit, or approve or reject what is shown.")
-        row = await fetch_one(
-            self._pool,
+        if kind_of(item) in OWN_KINDS or item.mission_id is None:
+            raise InputError(f"a mission asks no question of the kind {kind_of(item) or 'unknown'}")
+        await fetch(self._pool, f"{_INSERT} ON CONFLICT (id) DO NOTHING", _row(item, None, None))
+
+    async def open_within(
+        self, connection: Connection, item: ReviewItem, tenant: str, decision: ReviewDecision | None = None
+    ) -> None:
+        """Put a question on the queue in a transaction, with its answer if it has one already."""
+        await connection.execute(_INSERT.encode(), _row(item, tenant, decision))
+
+    async def close_within(self, connection: Connection, item_id: str, decision: ReviewDecision) -> bool:
+        """Record an answer in a transaction; False when there is one already. Of many at once, one is first."""
+        cursor = await connection.execute(
             "UPDATE reviews SET state = 'decided', decision = %s, decided_at = now() "
             "WHERE id = %s AND state = 'open' RETURNING id",
             (as_json(decision.plain()), item_id),
         )
-        if row is not None:
-            return decision
-        before = await self.decision(item_id)
-        if before is not None and (before.action, before.payload) == (decision.action, as_stored(decision.payload)):
-            return before
-        raise ConflictError(f"review item {item_id} was decided before")
+        return await cursor.fetchone() is not None
 
     async def decision(self, item_id: str) -> ReviewDecision | None:
         """The answer, or None while the item is open.
@@ -66,10 +70,10 @@ class ReviewQueue:
         row = await fetch_one(self._pool, query, (item_id,)) if is_uuid(item_id) else None
         if row is None:
             raise _unknown(item_id)
-        return ReviewDecision.model_validate(row["decision"]) if row["decision"] else None
+        return _decision(row)
 
-    async def find(self, id_or_prefix: str) -> ReviewItem:
-        """The item for an id or a unique prefix of one.
+    async def asked(self, id_or_prefix: str) -> Asked:
+        """A question with its answer, by its id or a unique prefix of it.
 
         Raises:
             InputError: none matches, or several do.
@@ -80,7 +84,15 @@ class ReviewQueue:
         rows = await fetch(self._pool, "SELECT * FROM reviews WHERE id::text LIKE %s LIMIT 2", (prefix + "%",))
         if len(rows) != 1:
             raise _unknown(id_or_prefix, several=bool(rows))
-        return _item(rows[0])
+        return Asked(_item(rows[0]), str(rows[0]["tenant"]), _decision(rows[0]))
+
+    async def find(self, id_or_prefix: str) -> ReviewItem:
+        """The item for an id or a unique prefix of one.
+
+        Raises:
+            InputError: none matches, or several do.
+        """
+        return (await self.asked(id_or_prefix)).item
 
     async def pending(self, mission_id: str | None = None, limit: int = 200) -> list[ReviewItem]:
         """The open items, oldest first; of one mission, or of all."""
@@ -109,10 +121,28 @@ def _unknown(item_id: str, *, several: bool = False) -> InputError:
     )
 
 
+def _row(item: ReviewItem, tenant: str | None, decision: ReviewDecision | None) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "mission": item.mission_id,
+        "tenant": tenant,
+        "point": item.point,
+        "question": as_stored(item.question),
+        "payload": as_json(item.payload),
+        "confidence": item.confidence,
+        "reasons": as_json(item.reasons),
+        "decision": as_json(decision.plain()) if decision else None,
+    }
+
+
+def _decision(row: dict[str, Any]) -> ReviewDecision | None:
+    return ReviewDecision.model_validate(row["decision"]) if row["decision"] else None
+
+
 def _item(row: dict[str, Any]) -> ReviewItem:
     return ReviewItem(
         id=str(row["id"]),
-        mission_id=str(row["mission_id"]),
+        mission_id=str(row["mission_id"]) if row["mission_id"] else None,
         point=row["point"],
         question=row["question"],
         payload=row["payload"],

@@ -15,6 +15,8 @@ from chimera.core.contracts import Contract, Mission, ReviewItem, Task, TeamBrie
 from chimera.core.errors import InputError
 from chimera.core.invalid import first_problem
 from chimera.nodes.intake import read_mission
+from chimera.review.answers import kind_of
+from chimera.review.queue import OWN_KINDS
 
 Asked = TypeVar("Asked", bound=BaseModel)
 
@@ -57,9 +59,11 @@ class ReviewAsked(Contract):
     def _has_uuids(cls, item: ReviewItem) -> ReviewItem:
         for name in ("id", "mission_id"):
             try:
-                UUID(getattr(item, name))
+                UUID(getattr(item, name) or "")
             except ValueError:
                 raise ValueError(f"{name} is not a UUID") from None
+        if kind_of(item) in OWN_KINDS:
+            raise ValueError("payload.kind is one of Chimera's own questions")
         return item
 
 

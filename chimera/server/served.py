@@ -5,16 +5,16 @@ fields of its contract, answer questions, and go on from a checkpoint. It may no
 its own context: written state is how one would go around a guard.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from chimera.core.contracts import MissionStatus
+from chimera.core.contracts import MissionStatus, ReviewDecision, ReviewItem
 from chimera.core.errors import ChimeraError, ConflictError, InputError, MissionNotFound
 from chimera.nodes.ending import why_stopped
 from chimera.server.asked import ReviewAsked, read_asked
@@ -92,11 +92,29 @@ class ServedGraph(Graph):
         if isinstance(given, Command):
             if given.goto or given.update or given.resume is None:
                 raise InputError("a command may only resume", remedy="Send Command(resume={INTERRUPT_ID: ANSWER}).")
+            await self._refuse_strangers(given.resume, config)
             return given
         asked = read_asked(self.accepts, given)
         if isinstance(asked, ReviewAsked):
-            await self.services.app.context.missions.get(asked.review_item.mission_id)
+            await self.services.app.context.missions.get(str(asked.review_item.mission_id))
         return asked.model_dump(mode="json")
+
+    async def _refuse_strangers(self, answers: Any, config: RunnableConfig) -> None:
+        """Tell a client at once that an answer is not its author's to give; the graph would only ask again.
+
+        Raises:
+            GuardRejected: whoever signs an answer is not enrolled, or may not give it.
+        """
+        saved = await self.aget_state({"configurable": _configurable(config)})
+        for asked in saved.interrupts:
+            answer = answers.get(asked.id, answers) if isinstance(answers, Mapping) else answers
+            try:
+                item = ReviewItem.model_validate(asked.value)
+                given = {key: value for key, value in answer.items() if key != "item_id"}
+                decision = ReviewDecision.model_validate(given)
+            except (AttributeError, ValidationError):  # no answer, and the graph asks again
+                continue
+            await self.services.app.context.oversight.decisions.allow(item.id, decision)
 
     async def abulk_update_state(self, config: RunnableConfig, supersteps: Any) -> RunnableConfig:
         """Refuse.

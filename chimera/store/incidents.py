@@ -1,11 +1,10 @@
 """Security incidents and what they hold back, in Postgres."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from chimera.core.contracts import ReviewDecision
 from chimera.core.errors import InputError
 from chimera.core.ids import derived_id
 from chimera.store.postgres import Connection, Pool, fetch, fetch_one
@@ -89,33 +88,33 @@ class IncidentStore:
                 await _hold(connection, incident_id, report, at - window, pool_limit)
         return await self.find(incident_id), is_new
 
-    async def told(self, incident_id: str, *, trail: str, review_id: str | None) -> None:
-        """Note that an incident is on the record, and which question was put to a human."""
-        await fetch(
-            self._pool,
-            "UPDATE incidents SET trail = %s, review_id = %s WHERE id = %s",
-            (trail, review_id, incident_id),
+    async def untold(self, connection: Connection, incident_id: str) -> bool:
+        """Hold an incident in a transaction; whether nobody has told of it yet."""
+        cursor = await connection.execute("SELECT trail FROM incidents WHERE id = %s FOR UPDATE", (incident_id,))
+        row = await cursor.fetchone()
+        return row is not None and row["trail"] is None
+
+    async def told(self, connection: Connection, incident_id: str, *, trail: str, review_id: str) -> None:
+        """Note in a transaction that an incident is on the record, and which question was put to a human."""
+        await connection.execute(
+            "UPDATE incidents SET trail = %s, review_id = %s WHERE id = %s", (trail, review_id, incident_id)
         )
 
     async def release(
-        self, incident_id: str, by: str, reason: str, at: datetime, record: Callable[[], Awaitable[None]]
+        self, connection: Connection, incident_id: str, by: str, reason: str, at: datetime, review_id: str
     ) -> bool:
-        """End an incident; False when it had ended before.
+        """End an incident in a transaction, by the answer to a question; False when it had ended before."""
+        cursor = await connection.execute(
+            "UPDATE incidents SET state = 'released', released_at = %s, released_by = %s, reason = %s, review_id = %s "
+            "WHERE id = %s AND state = 'open' RETURNING id",
+            (at, as_stored(by), as_stored(reason), review_id, incident_id),
+        )
+        return await cursor.fetchone() is not None
 
-        ``record`` puts it on the record, once, and before it counts: when that fails, nothing was released.
-        """
-        async with self._pool.connection() as connection, connection.transaction():
-            cursor = await connection.execute("SELECT state FROM incidents WHERE id = %s FOR UPDATE", (incident_id,))
-            row = await cursor.fetchone()
-            if row is None or row["state"] != "open":
-                return False
-            await record()
-            await connection.execute(
-                "UPDATE incidents SET state = 'released', released_at = %s, released_by = %s, reason = %s "
-                "WHERE id = %s",
-                (at, as_stored(by), as_stored(reason), incident_id),
-            )
-        return True
+    async def asked_by(self, review_id: str) -> Incident | None:
+        """The incident that a question is about, if it is about one."""
+        row = await fetch_one(self._pool, f"{_ALL} WHERE i.review_id = %s GROUP BY i.id", (review_id,))
+        return _incident(row) if row else None
 
     async def held(self) -> Held:
         """All that open incidents hold back."""
@@ -125,15 +124,6 @@ class IncidentStore:
             "WHERE i.state = 'open'",
         )
         return frozenset((row["tenant"], row["kind"], row["subject"]) for row in rows)
-
-    async def approved(self) -> list[tuple[str, ReviewDecision]]:
-        """The open incidents whose question was answered with yes, and the answers."""
-        rows = await fetch(
-            self._pool,
-            "SELECT i.id, r.decision FROM incidents i JOIN reviews r ON r.id = i.review_id "
-            "WHERE i.state = 'open' AND r.state = 'decided' AND r.decision ->> 'action' = 'approve'",
-        )
-        return [(str(row["id"]), ReviewDecision.model_validate(row["decision"])) for row in rows]
 
     async def find(self, id_or_prefix: str) -> Incident:
         """The incident for an id or a unique prefix of one.
@@ -172,11 +162,6 @@ class IncidentStore:
             {"tenant": tenant, "released": released, "since": since, "until": until, "limit": limit},
         )
         return [_incident(row) for row in rows]
-
-    async def is_agent(self, name: str) -> bool:
-        """Whether an incident knows an agent of that name."""
-        row = await fetch_one(self._pool, "SELECT 1 AS found FROM incidents WHERE agent = %s LIMIT 1", (name,))
-        return row is not None
 
     async def mission_exists(self, mission_id: str | None) -> bool:
         """Whether a question about it can be put on the queue."""

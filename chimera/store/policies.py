@@ -1,62 +1,26 @@
 """The security policies that were put forward, and what a human said of each."""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
-from chimera.core.clock import Clock
-from chimera.core.errors import ConflictError, InputError
+from chimera.core.errors import InputError
 from chimera.store.audit import AuditEvent, AuditLog
-from chimera.store.postgres import Pool, fetch, fetch_one
+from chimera.store.postgres import Connection, Pool, fetch, fetch_one
+
+POLICY_TENANT = "default"
+"""Policies are of the whole installation: its own tenant is asked about them."""
 
 
 class PolicyStore:
-    """Reads and writes the table ``policies``. Whatever changes in it is on the record, once."""
+    """Reads and writes the table ``policies``. It asks nobody: see ``Proposals`` and ``Decisions``."""
 
-    def __init__(self, pool: Pool, audit: AuditLog, clock: Clock) -> None:
+    def __init__(self, pool: Pool, audit: AuditLog) -> None:
         self._pool = pool
         self._audit = audit
-        self._clock = clock
 
-    async def propose(self, digest: str, title: str, body: str, *, approved: bool = False) -> str:
-        """Put a policy forward, unless it was; return its state. ``approved``: nobody has to be asked about it."""
-        now = self._clock.now()
-        rows = await fetch(
-            self._pool,
-            "INSERT INTO policies (digest, title, body, state, proposed_at, decided_at, decided_by) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING state",
-            (
-                digest,
-                title,
-                body,
-                "approved" if approved else "proposed",
-                now,
-                now if approved else None,
-                "policy" if approved else None,
-            ),
-        )
-        if rows:
-            await self._tell("policy.approved" if approved else "policy.proposed", "policy", digest, title=title)
-        return str((await self.find(digest))["state"])
-
-    async def decide(self, digest: str, *, approve: bool, by: str, reason: str = "") -> dict[str, Any]:
-        """Approve or reject what was put forward, as a human; the newest approved one is what holds.
-
-        Raises:
-            InputError: there is no such policy, or no human says so. ConflictError: it was decided already.
-        """
-        if not by.strip() or by.startswith("agent:"):
-            raise InputError("a policy is approved by a human", remedy="Say who: `--by NAME`.")
-        found = await self.find(digest)
-        state = "approved" if approve else "rejected"
-        rows = await fetch(
-            self._pool,
-            "UPDATE policies SET state = %s, decided_at = %s, decided_by = %s, reason = %s "
-            "WHERE digest = %s AND (state = 'proposed' OR (state = 'rejected' AND %s = 'approved')) RETURNING digest",
-            (state, self._clock.now(), by, reason, found["digest"], state),
-        )
-        if not rows:
-            raise ConflictError(f"policy {found['digest']} is {found['state']} already")
-        await self._tell(f"policy.{state}", by, found["digest"], reason=reason)
-        return await self.find(found["digest"])
+    async def known(self, digest: str) -> dict[str, Any] | None:
+        """The policy of exactly that digest, if it was put forward."""
+        return await fetch_one(self._pool, "SELECT * FROM policies WHERE digest = %s", (digest,))
 
     async def find(self, digest: str) -> dict[str, Any]:
         """A policy by its digest, or a unique beginning of it.
@@ -74,6 +38,10 @@ class PolicyStore:
             )
         return rows[0]
 
+    async def asked_by(self, review_id: str) -> dict[str, Any] | None:
+        """The policy that a question is about, if it is about one."""
+        return await fetch_one(self._pool, "SELECT * FROM policies WHERE review_id = %s", (review_id,))
+
     async def newest_approved(self) -> dict[str, Any] | None:
         """The policy that was approved last, if any was."""
         return await fetch_one(
@@ -86,7 +54,51 @@ class PolicyStore:
 
     async def refused(self, digest: str, why: str) -> None:
         """Put on the record that a file could not be taken as a policy."""
-        await self._tell("policy.refused", "policy", digest, reason=why)
+        await self._audit.append(
+            AuditEvent(kind="policy.refused", actor="policy", data={"policy": digest, "reason": why})
+        )
 
-    async def _tell(self, kind: str, actor: str, digest: str, **data: str) -> None:
-        await self._audit.append(AuditEvent(kind=kind, actor=actor, data={"policy": digest, **data}))
+    async def propose(
+        self, connection: Connection, digest: str, title: str, body: str, at: datetime, by: str | None
+    ) -> tuple[dict[str, Any], bool]:
+        """Put a policy forward in a transaction, unless it was; the row, held by it, and whether it is new.
+
+        ``by`` is noted if nobody put it forward in his name before.
+        """
+        cursor = await connection.execute(
+            "INSERT INTO policies (digest, title, body, state, proposed_at) VALUES (%s, %s, %s, 'proposed', %s) "
+            "ON CONFLICT DO NOTHING RETURNING digest",
+            (digest, title, body, at),
+        )
+        is_new = await cursor.fetchone() is not None
+        cursor = await connection.execute(
+            "UPDATE policies SET proposed_by = CASE WHEN state = 'proposed' THEN coalesce(proposed_by, %s) "
+            "ELSE proposed_by END WHERE digest = %s RETURNING *",
+            (by, digest),
+        )
+        row = await cursor.fetchone()
+        return dict(row or {}), is_new
+
+    async def ask(self, connection: Connection, digest: str, review_id: str) -> None:
+        """Note in a transaction which question is about a policy."""
+        await connection.execute("UPDATE policies SET review_id = %s WHERE digest = %s", (review_id, digest))
+
+    async def settle(
+        self,
+        connection: Connection,
+        digest: str,
+        before: Literal["proposed", "rejected"],
+        state: Literal["approved", "rejected"],
+        *,
+        by: str,
+        reason: str,
+        at: datetime,
+        review_id: str | None,
+    ) -> bool:
+        """Decide about a policy in a transaction; False when it no longer is as it was ``before``."""
+        cursor = await connection.execute(
+            "UPDATE policies SET state = %s, decided_at = %s, decided_by = %s, reason = %s, review_id = %s "
+            "WHERE digest = %s AND state = %s RETURNING digest",
+            (state, at, by, reason, review_id, digest, before),
+        )
+        return await cursor.fetchone() is not None

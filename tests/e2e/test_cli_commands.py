@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from chimera.cli.main import app
 from chimera.core.contracts import Mission
+from chimera.guards.permissions.first import local_user
 from chimera.store.embedded import EmbeddedServers, Endpoints
 from chimera.store.migrate import known_migrations
 from chimera.store.missions import MissionStore
@@ -54,8 +55,15 @@ def chimera(*arguments: str, typed: str | None = None) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, shared_database_url: str, endpoints: Endpoints) -> Generator[Path]:
-    """An installation of this file's own, in a folder that the commands run in."""
+def place(
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_database_url: str,
+    endpoints: Endpoints,
+    enrol: Callable[..., None],
+) -> Generator[Path]:
+    """An installation of this file's own, in a folder that the commands run in, with the people who answer here."""
+    enrol(shared_database_url, "Ada", "Bo", local_user())
+    enrol(shared_database_url, "acme", kind="service", roles=("stand-in",))
     folder = tmp_path_factory.mktemp("place")
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
         patch.setenv("COLUMNS", "160")  # what is shown must not depend on who ran before

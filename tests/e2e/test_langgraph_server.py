@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +66,13 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(
-    tmp_path_factory: pytest.TempPathFactory, shared_database_url: str, endpoints: Endpoints
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_database_url: str,
+    endpoints: Endpoints,
+    enrol: Callable[..., None],
 ) -> Generator[Server]:
     """`langgraph dev` on a database of its own, with nothing of the outside: no key, no tracing, no browser."""
+    enrol(shared_database_url, "sdk test")
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(ROOT / "langgraph.json", folder)
     environment: dict[str, str] = os.environ | {

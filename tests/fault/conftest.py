@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -139,9 +139,13 @@ class Undertaker:
 
 @pytest.fixture(scope="module")
 def undertaker(
-    tmp_path_factory: pytest.TempPathFactory, shared_database_url: str, endpoints: Endpoints
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_database_url: str,
+    endpoints: Endpoints,
+    enrol: Callable[..., None],
 ) -> Generator[Undertaker]:
     """Processes on a database of this file's own."""
+    enrol(shared_database_url, "ada")
     processes = Undertaker(tmp_path_factory.mktemp("doomed"), shared_database_url, endpoints.redis_url)
     yield processes
     processes.close()

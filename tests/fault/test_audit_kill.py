@@ -103,7 +103,7 @@ async def test_what_was_critical_holds_its_agent_back_after_the_death(database_u
         incidents = Incidents(pool, ReviewQueue(pool), log, SystemClock())
         assert await incidents.is_quarantined("agent:thief-0", "default") is not None
         events = await log.tail("default", 10)
-        assert [event["kind"] for event in events] == ["guard.decision", "incident.opened"]
+        assert [event["kind"] for event in events] == ["guard.decision", "incident.opened", "review.asked"]
         assert threat_of(events[0]) is Threat.CRITICAL
         (incident,) = await incidents.listed()
         assert incident.trail == events[1]["hash"]

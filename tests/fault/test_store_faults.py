@@ -26,6 +26,7 @@ from chimera.core.clock import SystemClock
 from chimera.core.contracts import MissionResult, ReviewDecision, ReviewItem
 from chimera.core.errors import MissionBusy, StoreUnavailable
 from chimera.core.settings import Settings
+from chimera.guards.permissions.first import local_user
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.embedded.layout import Layout
@@ -98,7 +99,7 @@ async def resumed(own: Path) -> MissionResult:
     """Go on with the mission, with a human who is quick; its record is whole, and nothing was done twice."""
 
     async def approve(_: ReviewItem) -> ReviewDecision:
-        return ReviewDecision(action="approve", reviewer="a person")
+        return ReviewDecision(action="approve", reviewer=local_user())
 
     async with ChimeraSwarm(Settings.model_validate({"home": own})) as swarm:
         result = await swarm.resume(ID, reviewer=approve)
@@ -251,6 +252,7 @@ from chimera import ChimeraSwarm, Mission
 from chimera.core.contracts import ReviewDecision
 from chimera.core.errors import StoreFull
 from chimera.core.settings import Settings
+from chimera.guards.permissions.first import local_user
 from chimera.store.embedded import EmbeddedServers
 
 async def main(disk, feed, goal, mission_id):
@@ -268,7 +270,7 @@ async def main(disk, feed, goal, mission_id):
                         pass
                 except OSError:
                     pass
-        return ReviewDecision(action="approve", reviewer="a person")
+        return ReviewDecision(action="approve", reviewer=local_user())
 
     async with ChimeraSwarm(settings) as swarm:
         try:

@@ -240,8 +240,16 @@ class Stage:
 ROLES = ("orchestrator", "planner", "worker", "judge")
 
 
+@pytest.fixture(scope="module")
+def people(shared_database_url: str, enrol: Callable[..., None]) -> None:
+    """Who answers on a stage."""
+    enrol(shared_database_url, "ada", "bob", "a person")
+
+
 @pytest.fixture
-def stage(tmp_path: Path, shared_database_url: str, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(
+    tmp_path: Path, shared_database_url: str, people: None, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> Stage:
     """A stage without the servers of Chimera itself, which would take a second to start."""
 
     def none(_settings: Settings) -> list[Any]:

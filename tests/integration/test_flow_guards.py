@@ -3,6 +3,7 @@
 Proves FR-84, and LAW-1 for the edges that are no tools.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,14 @@ from langchain_core.messages import AIMessage
 
 from chimera import Mission
 from chimera.core.clock import SystemClock
+from chimera.core.ids import random_ids
+from chimera.guards.oversight import oversee
 from chimera.guards.permissions.directory import Kind
 from chimera.guards.policy import watch as watching
 from chimera.guards.policy.document import read_policy, shipped_policy
 from chimera.guards.request import Edge, GuardRequest
+from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
-from chimera.store.policies import PolicyStore
 from chimera.store.postgres import open_pool
 
 if TYPE_CHECKING:
@@ -43,14 +46,20 @@ async def test_what_one_agent_tells_another_passes_a_guard_and_so_does_what_a_mo
     assert {edge for edge, _ in decided} == {"intake", "model_input", "agent_message", "output"}
 
 
+@pytest.fixture
+def database_url(database_url: str, enrol: Callable[..., None]) -> str:
+    """A database where ada may decide."""
+    enrol(database_url, "ada")
+    return database_url
+
+
 async def approved(stage: "Stage", text: str, database_url: str) -> None:
     """Have a human put a policy in force before the mission starts."""
     async with open_pool(database_url, 2) as pool:
-        clock = SystemClock()
-        store = PolicyStore(pool, AuditLog(pool, clock), clock)
-        digest = read_policy(text).digest
-        await store.propose(digest, "test", text)
-        await store.decide(digest, approve=True, by="ada")
+        clock, policy = SystemClock(), read_policy(text)
+        oversight = oversee(stage.settings, pool, ReviewQueue(pool), AuditLog(pool, clock), clock, random_ids())
+        await oversight.proposals.put_forward(policy, shipped_policy())
+        await oversight.decisions.about_policy(policy.digest, approve=True, by="ada")
 
 
 def without(edge: str) -> str:

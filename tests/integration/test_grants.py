@@ -17,13 +17,16 @@ from chimera.core.errors import GuardRejected, InputError
 from chimera.core.ids import random_ids
 from chimera.guards.permissions.authorizer import Authorizer
 from chimera.guards.permissions.directory import Directory, Kind
+from chimera.guards.permissions.first import FirstStart
 from chimera.guards.permissions.granting import Granting
+from chimera.guards.permissions.people import People
 from chimera.guards.permissions.permitted import Permitted
 from chimera.guards.permissions.policies import shipped_model, shipped_policies
 from chimera.guards.request import Edge, GuardRequest
 from chimera.store.audit import AuditLog
-from chimera.store.grants import GrantStore
+from chimera.store.grants import Grant, GrantStore
 from chimera.store.postgres import Pool, open_pool
+from chimera.store.principals import PrincipalStore
 from chimera.tools.capability import Capability
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -45,8 +48,15 @@ class Place:
         self.authorizer = Authorizer(shipped_policies(), self.directory, clock)
         self.audit = AuditLog(pool, clock)
         self.store = GrantStore(pool, self.audit, clock, random_ids())
-        self.granting = Granting(self.authorizer, self.store, clock)
-        self.guard = Permitted(self.authorizer, self.store, clock)
+        principals = PrincipalStore(pool)
+        first = FirstStart(principals, self.audit, clock, None)
+        self.people = People(self.authorizer, principals, self.store, self.audit, clock, first)
+        self.granting = Granting(self.people, self.store, clock)
+        self.guard = Permitted(self.authorizer, self.store, clock, people=self.people)
+
+    async def give(self, *given: Any) -> Grant:
+        """A grant in this tenant."""
+        return await self.granting.give(*given, tenant=self.tenant)
 
     async def call(self, agent: str, *, role: str = "", read_only: bool = False, **fields: Any) -> str:
         """Why a call is not permitted; empty when it is."""
@@ -85,7 +95,7 @@ async def place(shared_database_url: str, clock: ManualClock) -> AsyncGenerator[
 async def test_a_grant_opens_one_door_for_its_time(place: Place, clock: ManualClock) -> None:
     """Proves FR-100 and FR-101."""
     assert await place.call(JUDGE) == "no-policy"
-    given = await place.granting.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, "cleans up")
+    given = await place.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, "cleans up")
     assert await place.call(JUDGE) == ""
     assert await place.call(JUDGE, read_only=True) == "no-policy"
     assert await place.call(JUDGE, tool="files__delete") == "no-policy"
@@ -98,14 +108,14 @@ async def test_a_grant_opens_one_door_for_its_time(place: Place, clock: ManualCl
 async def test_what_was_taken_back_counts_nowhere(place: Place, clock: ManualClock) -> None:
     """Proves FR-100: also in a process that used it a moment before."""
     other = Place(place.pool, clock, place.tenant)
-    given = await place.granting.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, "cleans up")
+    given = await place.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, "cleans up")
     assert await other.call(JUDGE) == ""
     gone = await place.granting.take_back(given, OPERATOR, "done early")
     assert (gone.revoked_at, gone.revoked_by) == (NOON, OPERATOR)
     assert await other.call(JUDGE) == "grant-revoked"
     clock.advance(60)
     assert (await place.granting.take_back(given, OPERATOR)).revoked_at == NOON
-    again = await place.granting.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, "once more")
+    again = await place.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, "once more")
     assert await other.call(JUDGE) == ""
     assert [event["kind"] for event in await place.audit.tail(place.tenant, 9)] == [
         "permission.granted",
@@ -131,8 +141,8 @@ async def test_what_was_taken_back_counts_nowhere(place: Place, clock: ManualClo
 async def test_who_may_not_grant_gives_nothing(place: Place, by: str) -> None:
     """Proves FR-100: an agent, a reviewer and a stranger; nothing is written, and nothing taken back."""
     with pytest.raises(GuardRejected):
-        await place.granting.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, by, "please")
-    given = await place.granting.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, "cleans up")
+        await place.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, by, "please")
+    given = await place.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, "cleans up")
     with pytest.raises(GuardRejected):
         await place.granting.take_back(given, by)
     assert await place.store.active(place.tenant) == [given]
@@ -142,18 +152,18 @@ async def test_nobody_grants_to_oneself_or_to_another_tenant(place: Place) -> No
     """Proves FR-100."""
     place.directory.enroll(Kind.AGENT, "foreign", ["judge"], tenant="globex")
     for principal, action, resource in (
-        (OPERATOR, "review.decide", ("Review", "q")),
+        (OPERATOR, "review.answer", ("Review", "q")),
         ("foreign", "tool.effect", TOOL),
     ):
         with pytest.raises(GuardRejected):
-            await place.granting.give(principal, action, resource, NOON + HOUR, OPERATOR, "mine")
+            await place.give(principal, action, resource, NOON + HOUR, OPERATOR, "mine")
 
 
 @pytest.mark.parametrize(
     ("principal", "action", "resource", "after"),
     [
-        (JUDGE, "review.decide", ("Review", "q"), HOUR),
-        (JUDGE, "policy.change", ("Policy", "p"), HOUR),
+        (JUDGE, "review.answer", ("Review", "q"), HOUR),
+        (JUDGE, "policy.approve", ("Policy", "p"), HOUR),
         (JUDGE, "permission.grant", ("Agent", WORKER), HOUR),
         (JUDGE, "tool.effect", ("Payment", "p"), HOUR),
         (JUDGE, "rule.world", TOOL, HOUR),
@@ -168,7 +178,7 @@ async def test_what_nobody_can_be_given(
 ) -> None:
     """Proves FR-98 and FR-100: what its kind never does, what is over already, and what would last too long."""
     with pytest.raises(InputError):
-        await place.granting.give(principal, action, resource, NOON + after, OPERATOR, "please")
+        await place.give(principal, action, resource, NOON + after, OPERATOR, "please")
     assert await place.store.active(place.tenant) == []
 
 
@@ -176,7 +186,7 @@ async def test_a_grant_says_who_what_and_why(place: Place) -> None:
     """Proves FR-100: texts that the record could not hold as they are would be another grant."""
     for reason in ("", " ", "a\x00b", "\ud800"):
         with pytest.raises(InputError):
-            await place.granting.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, reason)
+            await place.give(JUDGE, "tool.effect", TOOL, NOON + HOUR, OPERATOR, reason)
     assert await place.store.held("a\x00", "tool.effect", TOOL, "default") == []
     with pytest.raises(InputError):
         await place.store.revoke("no id", OPERATOR)

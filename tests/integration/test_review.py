@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from chimera import ChimeraSwarm, MissionResult, ReviewDecision, ReviewItem
-from chimera.core.errors import ConflictError, InputError
+from chimera.core.errors import ConflictError, GuardRejected, InputError
+from chimera.review.reviewers import SCRIPTED, scripted_reviewer
 
 if TYPE_CHECKING:
     from conftest import Stage
@@ -303,6 +305,77 @@ async def test_an_answer_that_comes_second_to_a_running_mission_changes_nothing(
         result = await swarm.run("go", approve_plan=True, reviewer=reviewer)
     assert (result.status, play.worked()) == ("failed", [])
     assert result.reasons == ["CH700 the plan was rejected by bob: no"]
+
+
+async def test_an_answer_of_somebody_who_may_not_give_it_is_none(
+    stage: "Stage", shared_database_url: str, enrol: Callable[..., None]
+) -> None:
+    """Given to the graph itself, as any client can: the question stays, also when its author may answer later.
+
+    Proves FR-186 and TR-17: what was refused is not taken up when the step runs again.
+    """
+    play = stage.play({"go": [stage.plan(stage.task(1))]})
+    async with stage.swarm(play) as swarm:
+        waiting = await swarm.run("go", approve_plan=True)
+        for name in ("mallory", "agent:team-1/1/t1/1", "Ada"):
+            ((key, _),) = (await asked(swarm, waiting.mission_id)).items()
+            await resume_with(swarm, waiting.mission_id, {key: stage.decide(reviewer=name).plain()})
+            with pytest.raises(GuardRejected):
+                await swarm.answer(*(await answer_by(swarm, stage, waiting, name)))
+            assert play.worked() == []
+        enrol(shared_database_url, "mallory")
+        ((key, value),) = (await asked(swarm, waiting.mission_id)).items()
+        await resume_with(swarm, waiting.mission_id, {key: {"action": "maybe"}})
+        ((key, value),) = (await asked(swarm, waiting.mission_id)).items()
+        (item,) = await pending(swarm, waiting)
+        assert (value, play.worked()) == (item.plain(), [])
+        await resume_with(swarm, waiting.mission_id, {key: stage.decide("reject", reviewer="mallory").plain()})
+        trail = await swarm.app.context.audit.of_mission(waiting.mission_id)
+        row = await swarm.app.context.missions.get(waiting.mission_id)
+    refused = [event["actor"] for event in trail if event["kind"] == "permission.refused"]
+    assert refused[::2] == ["mallory", "agent:team-1/1/t1/1", "Ada"]
+    answers = [(event["actor"], event["data"]["action"]) for event in trail if event["kind"] == "review.answered"]
+    assert answers == [("mallory", "reject")]
+    assert (row["status"], play.worked()) == ("failed", [])
+
+
+async def answer_by(
+    swarm: ChimeraSwarm, stage: "Stage", mission: MissionResult, name: str
+) -> tuple[str, ReviewDecision]:
+    """What somebody would answer to the open question."""
+    (item,) = await pending(swarm, mission)
+    return item.id, stage.decide(reviewer=name)
+
+
+async def test_a_reviewer_that_nobody_enrolled_ends_the_run_and_not_the_mission(stage: "Stage") -> None:
+    """One line that says what helps; the mission waits as before. Proves FR-186."""
+    play = stage.play({"go": [stage.plan(stage.task(1))]})
+
+    async def mallory(_: ReviewItem) -> ReviewDecision:
+        return stage.decide(reviewer="mallory the plug-in")
+
+    mission_id = "5b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c51"
+    async with stage.swarm(play) as swarm:
+        with pytest.raises(GuardRejected, match="is not enrolled") as refused:
+            await swarm.run("go", approve_plan=True, reviewer=mallory, mission_id=mission_id)
+        assert "chimera principal add" in refused.value.hint
+        waiting = await swarm.resume(mission_id)
+        assert (waiting.status, play.worked()) == ("waiting", [])
+        assert (await swarm.resume(mission_id, reviewer=_approving(stage))).status == "done"
+
+
+async def test_a_script_says_yes_to_plans_and_no_to_what_changes_something(stage: "Stage") -> None:
+    """Proves FR-187: the scripted reviewer, and anybody who signs with its name."""
+    plan = stage.plan(stage.task(1, tools=["ledger__wipe"]))
+    play = stage.play({"go": [plan]}, stage.steps("ledger__wipe"))
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        (item,) = await pending(swarm, waiting)
+        with pytest.raises(GuardRejected, match="may not do"):
+            await swarm.answer(item.id, stage.decide(reviewer=SCRIPTED))
+        result = await swarm.resume(waiting.mission_id, reviewer=scripted_reviewer)
+        again = await swarm.run("go", approve_plan=True, reviewer=scripted_reviewer)
+    assert (result.status, again.status, stage.effects()) == ("done", "done", [])
 
 
 async def test_silence_is_no_answer(stage: "Stage") -> None:

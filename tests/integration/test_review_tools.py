@@ -1,6 +1,7 @@
 """Tools that may destroy: each call is put to a human, an approved one happens once, a rejected one never."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import UnknownInterruptError
 from langgraph.types import Command
 
-from chimera import ChimeraSwarm, ReviewDecision, ReviewItem
+from chimera import ChimeraSwarm, Mission, ReviewDecision, ReviewItem
+from chimera.core.contracts import Threat
 from chimera.core.errors import InputError
+from chimera.guards.request import Edge, GuardRequest, reject
 
 if TYPE_CHECKING:
     from conftest import Play, Stage, Turn
@@ -78,6 +81,49 @@ async def test_a_rejected_call_never_happens(stage: "Stage") -> None:
     assert result.status == "done"
     assert stage.effects() == []
     assert "reject by ada: still needed" in result.answer
+
+
+@pytest.mark.parametrize("of_pool", [False, True])
+async def test_an_approved_call_of_an_agent_that_is_quarantined_by_now_does_not_happen(
+    stage: "Stage", of_pool: bool, database_url: str, enrol: Callable[..., None]
+) -> None:
+    """Between the question and the approval it was caught, or its pool was. Proves FR-191 and FR-119."""
+    enrol(database_url, "ada")
+    play = wiping(stage, "all")
+    caught = reject("flow.exfiltration", "caught", Threat.CRITICAL)
+    async with stage.swarm(play, ledger=True, database_url=database_url, incident_pool_limit=1) as swarm:
+        waiting = await swarm.run("go")
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        before = await swarm.app.context.audit.of_mission(waiting.mission_id)
+        (asking,) = [event["actor"] for event in before if event["data"].get("edge") == "tool_call"]
+        for agent in ("agent:x", "agent:y") if of_pool else (asking,):
+            request = GuardRequest(Edge.TOOL_CALL, {}, waiting.mission_id, Mission(goal="go"), agent_id=agent)
+            await swarm.app.context.oversight.incidents.opened(caught, request, agent)
+        await swarm.answer(item.id, stage.decide())
+        await swarm.resume(waiting.mission_id)
+        trail = await swarm.app.context.audit.of_mission(waiting.mission_id)
+    assert stage.effects() == []
+    guarded = [event["data"] for event in trail if event["kind"] == "guard.decision"]
+    decided = [decision for decision in guarded if decision["edge"] == "tool_call"]
+    assert [decision["action"] for decision in decided] == ["escalate", "reject"]
+    assert "incident.quarantine" in decided[1]["rules"]
+
+
+async def test_what_a_policy_forbids_by_now_an_approval_does_not_allow(stage: "Stage") -> None:
+    """The budget was used up while the human thought. Proves FR-191."""
+    play = wiping(stage, "all")
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
+        await swarm.answer(item.id, stage.decide())
+    async with stage.swarm(play, ledger=True, max_tokens=1) as swarm:
+        await swarm.resume(waiting.mission_id)
+        trail = await swarm.app.context.audit.of_mission(waiting.mission_id)
+    assert stage.effects() == []
+    guarded = [event["data"] for event in trail if event["kind"] == "guard.decision"]
+    decided = [decision for decision in guarded if decision["edge"] == "tool_call"]
+    assert [decision["action"] for decision in decided] == ["escalate", "reject"]
+    assert "budget.used-up" in " ".join(decided[1]["reasons"])
 
 
 async def test_an_edited_call_happens_as_the_human_wrote_it(stage: "Stage") -> None:

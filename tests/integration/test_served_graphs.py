@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableConfig
+from langgraph.types import Command
 
 from chimera.core.settings import Settings
+from chimera.review.reviewers import SCRIPTED
 from chimera.server.langgraph import agent, checkpointer, mission, review, team
 from chimera.server.served import RunFailed
 from chimera.store.missions import MissionStore
@@ -53,6 +55,39 @@ async def test_a_repeated_run_goes_on_and_a_second_one_is_refused(served: Settin
     missions = MissionStore(pool, served.database_url.get_secret_value())
     assert (await missions.get(place))["status"] == "waiting"
     assert {row["plan_round"] for row in await missions.tasks(place)} == {1}
+
+
+async def test_a_client_is_told_that_an_answer_is_not_its_authors_to_give(
+    served: Settings, feed: Path, pool: Pool
+) -> None:
+    """With the code and the remedy; the question stays, and who may answers it. Proves FR-186 and FR-187."""
+    given = {"mission": {"goal": "Find what is rising", "inputs": {"feed": str(feed)}}, "approve_plan": True}
+    config: RunnableConfig = {"configurable": {"thread_id": str(uuid.uuid4())}}
+    async with checkpointer() as saver:
+        graph = mission.copy({"checkpointer": saver, "store": None})
+        (asked,) = (await graph.ainvoke(given, config))["__interrupt__"]
+        answer = {"action": "approve", "reviewer": "mallory"}
+        for resume in (answer, {asked.id: answer}):
+            with pytest.raises(RunFailed, match=r"CH500 'mallory' is not enrolled .* \| `chimera principal add"):
+                await graph.ainvoke(Command(resume=resume), config)
+        (still,) = (await graph.aget_state(config)).interrupts
+        assert still.value == asked.value
+        scripted = {"action": "reject", "reviewer": SCRIPTED, "reason": "no human is here"}
+        ended = await graph.ainvoke(Command(resume={asked.id: scripted}), config)
+    assert ended["result"]["status"] == "failed"
+    assert SCRIPTED in ended["result"]["reasons"][0]
+
+
+async def test_a_client_asks_no_question_of_chimeras_own(served: Settings) -> None:
+    """Proves TR-107: a policy or an incident that a client makes up is no question."""
+    item = {"id": str(uuid.uuid4()), "point": "policy", "question": "?", "confidence": 0.0}
+    mission_id: Any
+    for kind, mission_id in (("policy", str(uuid.uuid4())), ("incident", str(uuid.uuid4())), ("plan", None)):
+        asked = {**item, "mission_id": mission_id, "payload": {"kind": kind}}
+        async with checkpointer() as saver:
+            graph = review.copy({"checkpointer": saver, "store": None})
+            with pytest.raises(RunFailed, match="CH100"):
+                await graph.ainvoke({"review_item": asked}, {"configurable": {"thread_id": str(uuid.uuid4())}})
 
 
 async def test_a_planner_that_does_not_answer_is_told_as_what_it_is(

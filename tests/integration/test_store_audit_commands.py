@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from chimera import ChimeraSwarm, Mission
 from chimera.cli.main import app
 from chimera.core.settings import Settings
+from chimera.guards.permissions.first import local_user
 from chimera.store.postgres import fetch, open_pool
 
 CANARY = "canary-7f3a9c51"
@@ -22,9 +23,10 @@ Chimera = Callable[..., Awaitable[tuple[int, str]]]
 
 
 @pytest.fixture
-def chimera(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Chimera:
-    """Runs ``chimera audit ...`` on the database of the test, with a secret in the settings."""
+def chimera(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enrol: Callable[..., None]) -> Chimera:
+    """Runs ``chimera audit ...`` on the database of the test, as its operator, with a secret in the settings."""
     assert settings.database_url is not None
+    enrol(settings.database_url.get_secret_value(), local_user())
     monkeypatch.setenv("CHIMERA_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("CHIMERA_HOME", str(settings.home))
     monkeypatch.setenv("CHIMERA_MODEL_API_KEY", CANARY)

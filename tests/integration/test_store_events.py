@@ -22,6 +22,7 @@ from chimera.core.clock import ManualClock, SystemClock
 from chimera.core.contracts import Event, MissionResult, ReviewDecision, ReviewItem
 from chimera.core.errors import StoreUnavailable
 from chimera.core.settings import Settings
+from chimera.review.reviewers import SCRIPTED
 from chimera.store import events
 from chimera.store.embedded import Endpoints
 from chimera.store.embedded.valkey import program
@@ -202,7 +203,7 @@ async def test_a_mission_ends_the_same_whatever_happens_to_redis(
 
                 async def review(_: ReviewItem, harm: Callable[[OwnValkey], Awaitable[None]] = harm) -> ReviewDecision:
                     await harm(valkey)
-                    return ReviewDecision(action="approve", reviewer="a person")
+                    return ReviewDecision(action="approve", reviewer=SCRIPTED)
 
                 result = await swarm.run(asked, reviewer=review, approve_plan=True)
                 await swarm.app.context.audit.verify()

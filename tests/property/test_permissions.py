@@ -4,7 +4,10 @@ Proves FR-97: the decision, the policies that made it and the policies that had 
 within the table's part of the language and around it, for entities that lack attributes, and for values of any type.
 """
 
+import json
 import random
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 
 from chimera.core.errors import InputError
 from chimera.guards.permissions.cedar import Cedar, json_form
+from chimera.guards.permissions.policies import shipped_model, shipped_policies
 from chimera.guards.permissions.ruling import UNREADABLE, Ruling
 from chimera.guards.permissions.table import Table
 from chimera.guards.permissions.values import Entity, Uid
@@ -182,6 +186,77 @@ def test_the_table_decides_what_cedar_decides(seed: int) -> None:
         answer = table.decide(*request)
         assert answer.engine == "native"
         assert same(answer) == same(cedar.decide(*request))
+
+
+MODEL = shipped_model()
+KINDS = json.loads(files("chimera.guards.permissions").joinpath("schema.json").read_text("utf-8"))[""]
+
+
+class Asker:
+    """Requests of the shipped schema from a seed: every action, by and about whomever it can be."""
+
+    VALUES: Mapping[str, Sequence[Any]] = {
+        "tenant": ["acme", "acme", "acme", "globex"],
+        "threat": ["none", "low", "medium", "high", "critical", "mild"],
+        "answer": ["approve", "reject", "edit", "maybe"],
+        "kind": ["plan", "result", "give_up", "call", "other"],
+        "point": ["security", "quality", "finance"],
+        "amount": [0, 49, 100_000_000, 100_000_001, 2**63 - 1],
+        "hour": [0, 5, 6, 12, 21, 22],
+        "budget_left": [-1, 0, 1],
+        "limit": [0, 49, 2**63 - 1],
+        "reputation": [0, 19, 20, 29, 30, 100],
+    }
+
+    def __init__(self, seed: int) -> None:
+        self.pick = random.Random(seed)
+
+    def value(self, name: str, form: Mapping[str, Any]) -> Any:
+        match form["type"]:
+            case "Boolean":
+                return self.pick.random() < 0.5
+            case "Entity":
+                return Uid(form["name"], self.pick.choice(["a", "b"]))
+            case _:
+                return self.pick.choice(self.VALUES.get(name, ["a", "b"]))
+
+    def record(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """What the schema wants, now and then without one of it."""
+        wanted = {
+            name: form for name, form in attributes.items() if form.get("required", True) or self.pick.random() < 0.7
+        }
+        return {name: self.value(name, form) for name, form in wanted.items() if self.pick.random() < 0.97}
+
+    def entity(self, kind: str) -> Entity:
+        roles = [Uid(f"{kind}Role", role) for role in MODEL.roles(kind) if self.pick.random() < 0.3]
+        shape = KINDS["entityTypes"][kind]["shape"]["attributes"]
+        return Entity(Uid(kind, self.pick.choice(["a", "b"])), self.record(shape), roles)
+
+    def request(self, action: str) -> tuple[Entity, str, Entity, dict[str, Any]]:
+        applies = KINDS["actions"][action]["appliesTo"]
+        who, what = (self.entity(self.pick.choice(applies[f"{side}Types"])) for side in ("principal", "resource"))
+        return who, action, what, self.record(applies["context"]["attributes"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_the_shipped_policies_decide_the_same_in_the_table(seed: int) -> None:
+    """Proves FR-97 and FR-187, for every action that there is, those that people decide by included."""
+    ask = Asker(seed)
+    policies = shipped_policies()
+    assert policies.table.foreign == []
+    for action in KINDS["actions"]:
+        request = ask.request(action)
+        assert same(policies.table.decide(*request)) == same(policies.cedar.decide(*request)), request
+
+
+def test_every_action_is_permitted_to_somebody_and_denied_to_somebody() -> None:
+    """What is asked above meets both answers; an action that nobody may do is no action."""
+    ask, found = Asker(20_261_123), dict[str, set[bool]]()
+    for _ in range(300):
+        for action in KINDS["actions"]:
+            found.setdefault(action, set()).add(shipped_policies().table.decide(*ask.request(action)).allowed)
+    assert {action for action, answers in found.items() if answers != {True, False}} == set()
 
 
 @settings(max_examples=100, deadline=None)

@@ -23,12 +23,16 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TOOL = Entity(Uid("Capability", "files__write"), {"read_only": False, "destructive": False, "server": "files"})
 PAYMENT = Entity(Uid("Payment", "p1"), {"tenant": "acme", "proposer": Uid("Agent", "ann"), "amount": 50})
 CHANNEL = Entity(Uid("Channel", "blog"), {"tenant": "acme"})
-REVIEW = Entity(Uid("Review", "q1"), {"tenant": "acme", "point": "finance"})
-POLICY = Entity(Uid("Policy", "p"), {"tenant": "acme"})
-INCIDENT = Entity(Uid("Incident", "i"), {"tenant": "acme"})
+QUESTION = {"tenant": "acme", "point": "finance", "kind": "plan", "threat": "none", "amount": 0}
+REVIEW = Entity(Uid("Review", "q1"), QUESTION)
+POLICY = Entity(Uid("Policy", "p"), {"tenant": "acme", "proposer": Uid("Human", "pia")})
+INCIDENT = Entity(Uid("Incident", "i"), {"tenant": "acme", "threat": "critical"})
+TENANT = Entity(Uid("Tenant", "acme"), {"tenant": "acme"})
 POOL = Entity(Uid("Pool", "writers"), {"tenant": "acme"})
-RESOURCES = [TOOL, PAYMENT, CHANNEL, REVIEW, POLICY, INCIDENT, POOL]
-BASE = {"tenant": "acme", "hour": 12, "threat": "none", "budget_left": 10, "approved": True, "limit": 100}
+SOMEBODY = Entity(Uid("Human", "somebody"), {"tenant": "acme"})
+RESOURCES = [TOOL, PAYMENT, CHANNEL, REVIEW, POLICY, INCIDENT, POOL, TENANT, SOMEBODY]
+OF_CALLS = {"budget_left": 10, "approved": True, "limit": 100}
+BASE = {"tenant": "acme", "hour": 12, "threat": "none", **OF_CALLS, "answer": "approve", "four_eyes": False}
 
 
 @pytest.fixture
@@ -46,6 +50,8 @@ def authorizer(clock: ManualClock) -> Authorizer:
     directory.enroll(Kind.AGENT, "ann", ["cfo", "worker"], tenant="acme")
     directory.enroll(Kind.AGENT, "shady", ["worker"], tenant="acme", reputation=10)
     directory.enroll(Kind.SERVICE, "scheduler", ["service"], tenant="acme")
+    directory.enroll(Kind.SERVICE, "script", ["stand-in"], tenant="acme")
+    directory.enroll(Kind.SERVICE, "rehearsal", ["rehearsal"], tenant="acme")
     directory.enroll(Kind.PEER, "peer", ["peer"], tenant="acme")
     directory.enroll(Kind.PEER, "stranger", ["peer"], tenant="acme", reputation=29)
     return Authorizer(shipped_policies(), directory, clock)
@@ -79,6 +85,17 @@ def grant(principal: str, action: str, resource: Entity, **fields: Any) -> Grant
 
 # --- what the roles may ----------------------------------------------------------------------------------------------
 
+OF_PEOPLE = [
+    ("review.answer", REVIEW),
+    ("payment.approve", PAYMENT),
+    ("policy.approve", POLICY),
+    ("policy.reject", POLICY),
+    ("incident.release", INCIDENT),
+    ("principal.enrol", SOMEBODY),
+    ("principal.remove", SOMEBODY),
+    ("permission.grant", SOMEBODY),
+    ("audit.export", TENANT),
+]
 MAY = {
     ("worker", "tool.call", TOOL),
     ("worker", "tool.effect", TOOL),
@@ -86,16 +103,22 @@ MAY = {
     ("worker", "payment.propose", PAYMENT),
     ("planner", "payment.propose", PAYMENT),
     ("cfo", "payment.approve", PAYMENT),
-    ("reviewer", "review.decide", REVIEW),
+    *(("operator", action, resource) for action, resource in OF_PEOPLE),
+    ("reviewer", "review.answer", REVIEW),
     ("reviewer", "payment.approve", PAYMENT),
-    ("operator", "policy.change", POLICY),
-    ("operator", "incident.release", INCIDENT),
+    *(("security-officer", *one) for one in OF_PEOPLE if one[0].startswith(("policy.", "incident."))),
+    ("auditor", "audit.export", TENANT),
+    *((who, "policy.propose", POLICY) for who in ("operator", "reviewer", "security-officer", "auditor")),
+    ("script", "review.answer", REVIEW),
+    ("rehearsal", "review.answer", REVIEW),
     ("scheduler", "tool.call", TOOL),
     *((who, "agent.message", POOL) for who in ("worker", "planner", "orchestrator", "judge", "cfo")),
     *((who, "agent.message", POOL) for who in ("peer", "scheduler")),
 }
-WHO = ["worker", "planner", "orchestrator", "judge", "cfo", "reviewer", "operator", "scheduler", "peer", "nobody"]
-ACTIONS = [uid.id for uid in shipped_model().actions if not uid.id.startswith(("mission.", "permission."))]
+AGENTS = ["worker", "planner", "orchestrator", "judge", "cfo"]
+PEOPLE = ["reviewer", "security-officer", "auditor", "operator"]
+WHO = [*AGENTS, *PEOPLE, "scheduler", "script", "rehearsal", "peer", "nobody"]
+ACTIONS = [uid.id for uid in shipped_model().actions if not uid.id.startswith("mission.")]
 
 
 @pytest.mark.parametrize("who", WHO)
@@ -106,6 +129,21 @@ def test_a_role_may_do_what_is_written_and_nothing_else(ask: Ask, who: str) -> N
             assert bool(ask(who, action, resource)) is ((who, action, resource) in MAY), (who, action, resource)
 
 
+OPERATOR = Entity(Uid("Human", "operator"), {"tenant": "acme"}, [Uid("HumanRole", "operator")])
+
+
+def of_proposer(name: str | None) -> Entity:
+    """A policy that somebody put forward, or a process that found its file."""
+    return Entity(
+        Uid("Policy", "p"), {"tenant": "acme", **({"proposer": Uid("Human", name)} if name is not None else {})}
+    )
+
+
+def about(**fields: Any) -> Entity:
+    """A question of a mission."""
+    return Entity(Uid("Review", "q1"), {**QUESTION, **fields})
+
+
 LIMITS: list[tuple[str, str, str, Entity, dict[str, Any]]] = [
     ("budget.used-up", "worker", "tool.call", TOOL, {"budget_left": 0}),
     ("threat.no-effects", "worker", "tool.effect", TOOL, {"threat": "high"}),
@@ -113,7 +151,12 @@ LIMITS: list[tuple[str, str, str, Entity, dict[str, Any]]] = [
     ("threat.known", "worker", "tool.call", TOOL, {"threat": "HIGH"}),
     ("reputation.no-effects", "shady", "tool.effect", TOOL, {}),
     ("tenant.of-mission", "worker", "tool.call", TOOL, {"tenant": "globex"}),
-    ("tenant.of-resource", "operator", "policy.change", Entity(Uid("Policy", "p"), {"tenant": "globex"}), {}),
+    ("tenant.of-resource", "operator", "policy.reject", Entity(Uid("Policy", "p"), {"tenant": "globex"}), {}),
+    ("policy.four-eyes", "operator", "policy.approve", of_proposer("operator"), {"four_eyes": True}),
+    ("policy.four-eyes", "operator", "policy.approve", of_proposer(None), {"four_eyes": True}),
+    ("enrolment.not-of-oneself", "operator", "principal.enrol", OPERATOR, {}),
+    ("enrolment.not-of-oneself", "operator", "principal.remove", OPERATOR, {}),
+    ("grant.not-to-oneself", "operator", "permission.grant", OPERATOR, {}),
     ("payment.four-eyes", "ann", "payment.approve", PAYMENT, {}),
     ("payment.by-day", "cfo", "payment.approve", PAYMENT, {"hour": 22}),
     ("payment.by-day", "cfo", "payment.approve", PAYMENT, {"hour": 5}),
@@ -136,14 +179,39 @@ NOT_PERMITTED: list[tuple[str, str, Entity, dict[str, Any]]] = [
     ("worker", "publish", CHANNEL, {"approved": False}),
     ("cfo", "payment.approve", PAYMENT, {"limit": 49}),
     ("stranger", "agent.message", POOL, {}),
+    ("reviewer", "review.answer", about(threat="high"), {}),
+    ("reviewer", "review.answer", about(threat="critical"), {}),
+    ("reviewer", "review.answer", about(amount=100_000_001), {}),
+    ("security-officer", "review.answer", about(point="quality"), {}),
+    ("script", "review.answer", about(kind="call"), {}),
+    ("script", "review.answer", about(kind="other"), {}),
 ]
+PERMITTED: list[tuple[str, str, Entity, dict[str, Any]]] = [
+    ("reviewer", "review.answer", about(threat="medium", amount=100_000_000, kind="call"), {}),
+    ("security-officer", "review.answer", about(point="security", threat="critical", kind="call"), {}),
+    ("operator", "review.answer", about(threat="critical", amount=2**62), {}),
+    ("script", "review.answer", about(kind="call"), {"answer": "reject"}),
+    ("script", "review.answer", about(kind="result"), {"answer": "edit"}),
+    ("rehearsal", "review.answer", about(kind="call", threat="high"), {}),
+    ("operator", "policy.approve", of_proposer("pia"), {"four_eyes": True}),
+    ("operator", "policy.approve", of_proposer("operator"), {"four_eyes": False}),
+    ("operator", "policy.reject", of_proposer("operator"), {"four_eyes": True}),
+]
+
+
+@pytest.mark.parametrize(("who", "action", "resource", "context"), PERMITTED)
+def test_a_permit_reaches_as_far_as_its_condition(
+    ask: Ask, who: str, action: str, resource: Entity, context: dict[str, Any]
+) -> None:
+    """Proves FR-187 and FR-188: by kind, threat and amount of a question, and whoever put a policy forward."""
+    assert ask(who, action, resource, **context)
 
 
 @pytest.mark.parametrize(("who", "action", "resource", "context"), NOT_PERMITTED)
 def test_a_permit_ends_where_its_condition_ends(
     ask: Ask, who: str, action: str, resource: Entity, context: dict[str, Any]
 ) -> None:
-    """Proves FR-98: what was not approved, what is above the limit, and who is not trusted enough."""
+    """Proves FR-98 and FR-187: what was not approved, what is above the limit, and who is not trusted enough."""
     assert ask(who, action, resource, **context).reason == "no-policy"
 
 
@@ -159,7 +227,7 @@ def test_an_unknown_principal_may_nothing(ask: Ask) -> None:
 def test_a_forged_role_gives_nothing_and_is_named(ask: Ask, authorizer: Authorizer) -> None:
     """Proves FR-99: by what the request says, by its context, and by what looks like a role of another kind."""
     assert ask("planner", "tool.effect", TOOL, role="worker").reason == "forged-role"
-    assert ask("operator", "review.decide", REVIEW, role="reviewer").reason == "forged-role"
+    assert ask("operator", "review.answer", REVIEW, role="reviewer").reason == "forged-role"
     assert ask("worker", "tool.effect", TOOL, role="worker")
     forged = {"role": "worker", "roles": ["worker"], "principal": Uid("AgentRole", "worker")}
     assert authorizer.allowed("planner", "tool.effect", TOOL, {**BASE, **forged}).reason == "no-policy"
@@ -280,7 +348,7 @@ def test_a_grant_gives_nothing_else(ask: Ask) -> None:
 
 def test_a_grant_gives_no_kind_what_it_can_never_do(ask: Ask) -> None:
     """Proves FR-98 and FR-100: no grant makes an agent decide what humans decide."""
-    for action, resource in (("review.decide", REVIEW), ("policy.change", POLICY), ("incident.release", INCIDENT)):
+    for action, resource in (("review.answer", REVIEW), ("policy.approve", POLICY), ("incident.release", INCIDENT)):
         assert ask("worker", action, resource, grant("worker", action, resource)).reason == "not-for-this-kind"
     assert ask("worker", "rule.world", TOOL, grant("worker", "rule.world", TOOL)).reason == "unknown-action"
 

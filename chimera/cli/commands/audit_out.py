@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from chimera.cli.opening import Records, open_records
-from chimera.cli.options import Json, Tenant
+from chimera.cli.options import By, Json, Tenant
 from chimera.cli.running import run
 from chimera.cli.view.output import emit, show, tell
 from chimera.core.errors import AuditBroken, InputError, StoreFull
@@ -53,17 +53,26 @@ def export_command(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of stdout; must not be there.")
     ] = None,
+    by: By = None,
 ) -> None:
     """Write events as lines of JSON, oldest first, signed up to now."""
-    run(_export(form, since, until, mission, tenant, output))
+    run(_export(form, since, until, mission, tenant, output, by))
 
 
 async def _export(
-    form: Form, since: str | None, until: str | None, mission: str | None, tenant: str, output: Path | None
+    form: Form,
+    since: str | None,
+    until: str | None,
+    mission: str | None,
+    tenant: str,
+    output: Path | None,
+    by: str | None,
 ) -> None:
+    from chimera.guards.permissions.first import local_user
     from chimera.store.audit.export import export_lines
 
     async with open_records() as records:
+        await records.oversight().decisions.may_export(local_user() if by is None else by, tenant)
         part = await _part(records, tenant, since, until, mission)
         if form is Form.JSONL:
             await _sign(records, tenant)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chimera.cli.opening import open_records
-from chimera.cli.options import Json
+from chimera.cli.options import By, Json
 from chimera.cli.running import run
 from chimera.cli.view.output import emit, show, tell
 
 if TYPE_CHECKING:
-    from chimera.guards.incidents import Incidents
+    from chimera.guards.oversight import Oversight
     from chimera.store.incidents import Incident
 
 app = typer.Typer(help="Security incidents, and the agents that they hold back.", no_args_is_help=True)
@@ -31,8 +31,8 @@ def ls_command(
 
 
 async def _ls(released: bool, tenant: str | None, json: bool) -> None:
-    async with _opened() as incidents:
-        found = await incidents.listed(tenant=tenant, released=released)
+    async with _opened() as oversight:
+        found = await oversight.incidents.listed(tenant=tenant, released=released)
     if json:
         emit({"incidents": [incident.plain() for incident in found]})
     elif found:
@@ -48,8 +48,8 @@ def show_command(incident: Id, json: Json = False) -> None:
 
 
 async def _show(incident: str, json: bool) -> None:
-    async with _opened() as incidents:
-        found = await incidents.find(incident)
+    async with _opened() as oversight:
+        found = await oversight.incidents.find(incident)
     if json:
         emit(found.plain())
     else:
@@ -59,17 +59,19 @@ async def _show(incident: str, json: bool) -> None:
 @app.command("release")
 def release_command(
     incident: Id,
-    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides: a human.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it goes on the record.")],
+    by: By = None,
     json: Json = False,
 ) -> None:
     """End an incident, as a human who looked at it: what only it held back goes on."""
     run(_release(incident, by, reason, json))
 
 
-async def _release(incident: str, by: str, reason: str, json: bool) -> None:
-    async with _opened() as incidents:
-        found = await incidents.release(incident, by, reason)
+async def _release(incident: str, by: str | None, reason: str, json: bool) -> None:
+    from chimera.guards.permissions.first import local_user
+
+    async with _opened() as oversight:
+        found = await oversight.decisions.release(incident, local_user() if by is None else by, reason)
     if json:
         emit(found.plain())
     else:
@@ -79,20 +81,9 @@ async def _release(incident: str, by: str, reason: str, json: bool) -> None:
 
 
 @asynccontextmanager
-async def _opened() -> "AsyncGenerator[Incidents]":
-    from chimera.core.clock import SystemClock
-    from chimera.guards.incidents import Incidents
-
+async def _opened() -> "AsyncGenerator[Oversight]":
     async with open_records() as records:
-        settings = records.settings
-        yield Incidents(
-            records.pool,
-            records.reviews,
-            records.audit,
-            SystemClock(),
-            pool_limit=settings.incident_pool_limit,
-            window_s=settings.incident_window_s,
-        )
+        yield records.oversight()
 
 
 def _present(found: "Sequence[Incident]") -> None:
@@ -132,7 +123,7 @@ def _describe(found: "Incident") -> None:
         "rule": f"{found.rule} ({risk} {risks()[risk]})" if risk else found.rule,
         "threat": found.threat,
         "held back": ", ".join(found.quarantined) or "nobody",
-        "question": f"chimera review show {short(found.review_id)}" if found.review_id else "none: no mission asks it",
+        "question": f"chimera review show {short(found.review_id)}" if found.review_id else "not yet",
         "on the record": found.trail or "not yet",
     }
     if found.released_at:
@@ -147,4 +138,4 @@ def _describe(found: "Incident") -> None:
         made.add_row("reason", Text(line(reason, 400)))
     show(made)
     if found.state == "open":
-        tell(f"  chimera incident release {short(found.id)} --by NAME --reason WHY")
+        tell(f"  chimera incident release {short(found.id)} --reason WHY")

@@ -2,25 +2,25 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from chimera.cli.attending import Showing
 from chimera.cli.opening import open_records
-from chimera.cli.options import Json, Quiet
+from chimera.cli.options import By, Json, Quiet
 from chimera.cli.running import Stop, run
 from chimera.cli.view.output import emit, interactive, show, tell
 from chimera.cli.view.text import short
 from chimera.core.errors import InputError
 
 if TYPE_CHECKING:
+    from chimera.cli.opening import Records
     from chimera.core.contracts import ReviewItem
 
 app = typer.Typer(help="The questions that wait for a human.", no_args_is_help=True)
 
 Item = Annotated[str, typer.Argument(metavar="ITEM", help="Id of a review item, or its first digits.")]
-By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; default: your account's name.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; goes on the record and back to the planner.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the mission at once.")]
 
@@ -58,12 +58,16 @@ async def _show(item: str, json: bool) -> None:
     async with open_records() as records:
         found = await records.reviews.find(item)
         decision = await records.reviews.decision(found.id)
+        now = await _changes_now(records, found) if decision is None else {}
     if json:
-        emit({**found.plain(), "decision": decision.plain() if decision else None})
+        emit({**found.plain(), "decision": decision.plain() if decision else None, **({"now": now} if now else {})})
         return
-    from chimera.cli.view.question import question
+    from chimera.cli.view.question import policy_changes, question
 
     show(question(found))
+    if now:
+        tell("Since it was put forward another policy came in force. Compared with that one:")
+        show(policy_changes({**found.payload, **now}))
     if decision:
         tell(f"Answered: {decision.action} by {decision.reviewer} {decision.reason}")
         return
@@ -73,6 +77,14 @@ async def _show(item: str, json: bool) -> None:
     edit = [] if editable(found) is None else [f"edit {given}"]
     for command in (f"approve {given}", *edit, f"reject {given} --reason WHY"):
         tell(f"  chimera review {command}")
+
+
+async def _changes_now(records: "Records", item: "ReviewItem") -> dict[str, Any]:
+    """What a policy would change by now, if that is something else than what the question shows."""
+    if item.payload.get("kind") != "policy":
+        return {}
+    now = await records.oversight().proposals.now(str(item.payload["digest"]))
+    return now if now["compared_with"] != item.payload.get("compared_with") else {}
 
 
 @app.command("approve")
@@ -121,7 +133,7 @@ def _decide(
         from chimera.cli.commands.resuming import resume as resume_mission
 
         stop = Stop()
-        run(resume_mission(found.mission_id, showing, stop), stop)
+        run(resume_mission(str(found.mission_id), showing, stop), stop)
     elif showing.json:
         emit({"item": found.id, "mission_id": found.mission_id, "action": action, "mission_status": status})
     else:
@@ -130,11 +142,14 @@ def _decide(
             tell(f"Go on with the mission: chimera resume {short(found.mission_id)}")
 
 
-async def _record(item: str, action: str, reason: str, by: str | None, text: str | None) -> tuple["ReviewItem", str]:
-    """Put the answer on the queue; return the item and the status of its mission."""
-    from chimera.cli.reviewing import edited, person, read_payload
+async def _record(
+    item: str, action: str, reason: str, by: str | None, text: str | None
+) -> tuple["ReviewItem", str | None]:
+    """Give the answer; return the item and the status of its mission, if it has one."""
+    from chimera.cli.reviewing import edited, read_payload
     from chimera.cli.typing_in import TypedLines
     from chimera.core.contracts import ReviewDecision
+    from chimera.guards.permissions.first import local_user
 
     async with open_records() as records:
         found = await records.reviews.find(item)
@@ -142,10 +157,16 @@ async def _record(item: str, action: str, reason: str, by: str | None, text: str
         if action == "edit":
             changed = await edited(found, TypedLines()) if text is None else read_payload(found, text)
         decision = ReviewDecision.model_validate(
-            {"action": action, "reviewer": (by or person())[:200], "reason": reason.strip()[:4_000], "payload": changed}
+            {
+                "action": action,
+                "reviewer": (by or local_user())[:200],
+                "reason": reason.strip()[:4_000],
+                "payload": changed,
+            }
         )
-        await records.reviews.decide(found.id, decision)
-        return found, str((await records.missions.get(found.mission_id))["status"])
+        await records.oversight().decisions.answer(found.id, decision)
+        mission = await records.missions.get(found.mission_id) if found.mission_id else None
+        return found, str(mission["status"]) if mission else None
 
 
 def _read(source: str) -> str:

@@ -69,6 +69,7 @@ _TOLD: dict[str, Callable[[Data], str]] = {
     "void": lambda data: f"void: the mission was changed; {', '.join(data.get('tasks', []))} is planned anew",
     "review.asked": lambda data: f"review {short(data.get('item', ''))}: {data.get('question', '')}",
     "review.answered": _answered,
+    "review.refused": lambda data: f"review {short(data.get('item', ''))}: not answered: {data.get('reason', '')}",
     "mission.amended": lambda _: "mission amended",
     "mission.forked": lambda data: f"forked from {short(data.get('source', ''))}",
     "mission.finished": lambda data: f"mission {data.get('status', '')}",

@@ -1,6 +1,7 @@
 """One question to a human, with all that is needed to answer it."""
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -19,17 +20,25 @@ def question(item: ReviewItem) -> Panel:
     parts: list[RenderableType] = [Text(clean(item.question), style="bold"), Text()]
     parts.append(payload(item.payload))
     parts += [Text.assemble(("because ", "dim"), line(reason, 400)) for reason in item.reasons]
-    parts.append(Text(f"confidence {item.confidence:.2f}", style="dim"))
+    if item.payload.get("kind") not in ("policy", "incident"):
+        parts.append(Text(f"confidence {item.confidence:.2f}", style="dim"))
     title = Text(f"{item.point} review {short(item.id)}", style="bold magenta")
     return Panel(Group(*parts), title=title, title_align="left", border_style="magenta")
 
 
 def payload(content: dict[str, Any]) -> RenderableType:
-    """What is to be approved: a plan as a table, an answer as text, a tool call with its arguments, else JSON."""
+    """What is to be approved: a plan as a table, an answer as text, a tool call with its arguments, else JSON.
+
+    A policy is shown as what it changes, an incident as what happened.
+    """
     if content.get("kind") == "plan":
         return plan_table(Plan.model_validate(content["plan"]))
     if content.get("kind") == "result":
         return Text(_cut(str(content.get("answer", ""))))
+    if content.get("kind") == "policy":
+        return policy_changes(content)
+    if content.get("kind") == "incident":
+        return incident_table(content)
     if "capability" in content:
         call = Text.assemble(("tool ", "dim"), (line(content["capability"], 120), "bold"))
         return Group(call, Text(_cut(_json(content.get("arguments", {})))))
@@ -60,6 +69,30 @@ def allowance(task: dict[str, Any]) -> list[str]:
     """The tools of a task, and how often it may call those that have an effect: ``desk__send ×2``."""
     limits: dict[str, int] = task.get("limits") or {}
     return [line(tool, 80) + (f" ×{limits[tool]}" if tool in limits else "") for tool in task["tools"]]
+
+
+def policy_changes(content: dict[str, Any]) -> RenderableType:
+    """What a policy changes of the one that was in force when it was put forward: a line for each thing."""
+    found = Table(box=None, pad_edge=False, header_style="dim")
+    found.add_column("in the policy", no_wrap=True)
+    found.add_column("what changes", overflow="fold")
+    changes: Mapping[str, Sequence[str]] = content.get("changes") or {}
+    for place, lines in changes.items():
+        for number, said in enumerate(lines):
+            found.add_row(Text("" if number else line(place, 60)), Text(line(said, 400)))
+    compared = line(content.get("compared_with", ""), 8)
+    about = Text(f"policy {line(content.get('digest', ''), 32)}, compared with {compared}", style="dim")
+    return Group(found, about)
+
+
+def incident_table(content: dict[str, Any]) -> Table:
+    """What happened, and who is held back for it."""
+    found = Table(box=None, pad_edge=False, show_header=False)
+    for name in ("incident", "agent", "pool", "edge", "rule", "threat"):
+        found.add_row(Text(name, style="dim"), Text(line(content.get(name, ""), 200)))
+    held: Sequence[Any] = content.get("quarantined") or ["nobody"]
+    found.add_row(Text("held back", style="dim"), Text(line(", ".join(map(str, held)), 400)))
+    return found
 
 
 def _json(content: Any) -> str:

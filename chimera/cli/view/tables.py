@@ -46,12 +46,13 @@ def reviews_table(items: Iterable[ReviewItem]) -> Table:
     """Open questions as ``chimera review ls`` lists them."""
     made = table("item", "mission", "point", "confidence", "when", "question", right=("confidence",))
     for item in items:
+        own = item.payload.get("kind") in ("policy", "incident")  # what waits is no mission, but it waits
         made.add_row(
             short(item.id),
-            short(item.mission_id),
+            short(item.mission_id or ""),
             str(item.point),
-            f"{item.confidence:.2f}",
-            "afterwards" if item.payload.get("blocking") is False else Text("waiting", style="magenta"),
+            "" if own else f"{item.confidence:.2f}",
+            "afterwards" if item.payload.get("blocking") is False and not own else Text("waiting", style="magenta"),
             one_row(line(item.question, 160)),
         )
     return made

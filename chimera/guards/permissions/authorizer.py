@@ -65,8 +65,10 @@ class Authorizer:
         A policy that has no value for this request denies: what it would have said is not known.
         """
         known = self._find(principal)
-        if known is None:
-            return UNKNOWN_PRINCIPAL
+        if known is None:  # no agent of this process: somebody of the tenant that it is about, if it was looked up
+            known = self._directory.person(str(context.get("tenant")), principal)
+            if known is None:
+                return UNKNOWN_PRINCIPAL
         if claimed_role and claimed_role not in known.roles:
             return FORGED_ROLE
         ruling = self._decide(known, action, resource, context)

@@ -45,6 +45,14 @@ def noted(request: GuardRequest) -> Standing | None:
     return Standing(left, Threat(threat))
 
 
+class Looks(Protocol):
+    """What looks up who is enrolled."""
+
+    async def look(self, tenant: str, name: str) -> Entity | None:
+        """Somebody of a tenant, as the table has had it within the last second."""
+        ...
+
+
 class Permitted:
     """The agent of a request may call the tool: by its role in the directory, or by a grant. Default deny.
 
@@ -54,8 +62,16 @@ class Permitted:
 
     rule = "permission.role"
 
-    def __init__(self, authorizer: Authorizer, grants: HeldGrants, clock: Clock, look: Look = noted) -> None:
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        grants: HeldGrants,
+        clock: Clock,
+        look: Look = noted,
+        people: Looks | None = None,
+    ) -> None:
         self._authorizer = authorizer
+        self._people = people
         self._grants = grants
         self._clock = clock
         self._look = look
@@ -84,6 +100,9 @@ class Permitted:
             )
 
         ruling = ask()
+        if ruling.reason == "unknown-principal" and self._people is not None:  # no agent: a service, or a peer
+            await self._people.look(tenant, request.principal)
+            ruling = ask()
         if ruling.reason == "no-policy":
             ruling = ask(await self._grants.held(request.principal, action, ("Capability", tool.name), tenant))
         if ruling:

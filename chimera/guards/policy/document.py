@@ -46,9 +46,10 @@ class _Part(BaseModel):
 
 
 class Changes(_Part):
-    """What a change of the policy needs."""
+    """What a change of the policy needs. ``four_eyes``: nobody approves what he put forward himself."""
 
     approval: Literal["human", "none"] = "human"
+    four_eyes: bool = False
 
 
 class EdgePolicy(_Part):

@@ -9,8 +9,8 @@ from chimera.core.errors import PolicyInvalid
 from chimera.core.ids import digest
 from chimera.guards.gateway import Chains
 from chimera.guards.policy.document import MAX_BYTES, Policy, read_policy, shipped_policy
+from chimera.guards.policy.proposing import Proposals
 from chimera.guards.policy.registry import Parts, build_chains
-from chimera.store.policies import PolicyStore
 
 LOOK_AGAIN_S = 1.0
 _log = logging.getLogger(__name__)
@@ -23,9 +23,9 @@ class PolicyWatch:
     cannot be read changes nothing and is on the record; what can be waits for a human, if the policy in force says so.
     """
 
-    def __init__(self, parts: Parts, store: PolicyStore) -> None:
+    def __init__(self, parts: Parts, proposals: Proposals) -> None:
         self._parts = parts
-        self._store = store
+        self._proposals = proposals
         self._path: Path | None = parts.settings.policy
         self._turn = asyncio.Lock()
         self._looked_at = float("-inf")
@@ -66,22 +66,20 @@ class PolicyWatch:
         except PolicyInvalid as error:
             self._bad, self.problem = digest(text), str(error)
             _log.error("the policy %s is not taken, the one before it holds: %s", self._path, error)
-            await self._store.refused(digest(text)[:32], error.message)
+            await self._proposals.store.refused(digest(text)[:32], error.message)
             return
-        state = await self._store.propose(
-            found.digest, found.title, text, approved=self.policy.changes.approval == "none"
-        )
+        state = await self._proposals.put_forward(found, self.policy)
         if state == "approved":
             self.policy, self._chains, self.problem = found, chains, ""
             return
-        problem = f"{found.digest} is {state}; `chimera policy approve {found.digest} --by NAME` puts it in force"
+        problem = f"{found.digest} is {state}; `chimera policy approve {found.digest}` puts it in force"
         if self.problem != problem:
             self.problem = problem
             _log.warning("the policy %s is not in force: %s", self._path, problem)
 
     async def _start(self) -> None:
         """What held last, if it still can; else what Chimera ships with."""
-        last = await self._store.newest_approved() if self._path else None
+        last = await self._proposals.store.newest_approved() if self._path else None
         if last is not None:
             try:
                 policy = read_policy(last["body"])

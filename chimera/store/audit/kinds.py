@@ -20,6 +20,7 @@ class Category(StrEnum):
     REVIEW = "review"
     POLICY = "policy"
     PERMISSION = "permission"
+    PRINCIPAL = "principal"
     INCIDENT = "incident"
     OTHER = "other"
 
@@ -55,6 +56,7 @@ class Kind:
 
 _MISSION, _GUARD, _REVIEW = Category.MISSION, Category.GUARD, Category.REVIEW
 _POLICY, _PERMISSION, _INCIDENT = Category.POLICY, Category.PERMISSION, Category.INCIDENT
+_PRINCIPAL = Category.PRINCIPAL
 _ENTITY, _LIFE = Ocsf.ENTITY_MANAGEMENT, Ocsf.APPLICATION_LIFECYCLE
 
 KINDS: Mapping[str, Kind] = {
@@ -80,6 +82,16 @@ KINDS: Mapping[str, Kind] = {
         Kind("permission.granted", _PERMISSION, "A permission was given for a time", Ocsf.AUTHORIZE_SESSION, CREATE),
         Kind("permission.revoked", _PERMISSION, "A permission was taken back", _ENTITY, DELETE),
         Kind(
+            "permission.refused",
+            _PERMISSION,
+            "Somebody tried to decide what he may not decide",
+            Ocsf.AUTHORIZE_SESSION,
+            OTHER,
+            Threat.MEDIUM,
+        ),
+        Kind("principal.enrolled", _PRINCIPAL, "Somebody was enrolled, or got other roles", _ENTITY, CREATE),
+        Kind("principal.removed", _PRINCIPAL, "Somebody was removed", _ENTITY, DELETE),
+        Kind(
             "incident.opened",
             _INCIDENT,
             "A security incident was opened",
@@ -88,14 +100,6 @@ KINDS: Mapping[str, Kind] = {
             Threat.CRITICAL,
         ),
         Kind("incident.released", _INCIDENT, "A human ended a security incident", Ocsf.INCIDENT_FINDING, CLOSE),
-        Kind(
-            "incident.release-refused",
-            _INCIDENT,
-            "Somebody who is no human tried to end a security incident",
-            Ocsf.INCIDENT_FINDING,
-            UPDATE,
-            Threat.HIGH,
-        ),
     )
 }
 UNDECLARED = Kind("undeclared", Category.OTHER, "An event of an unknown kind", Ocsf.API_ACTIVITY, OTHER, Threat.LOW)

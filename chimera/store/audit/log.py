@@ -49,6 +49,23 @@ class AuditLog:
         self._notice(entry.kind)
         return await self._together.submit((entry, self._clock.now().isoformat()))
 
+    async def append_within(self, connection: Connection, *events: AuditEvent) -> list[str]:
+        """Write events of one tenant in a transaction of the caller, and return their hashes.
+
+        They are on the record exactly if what the transaction changes is changed. It holds the chain until it ends, so
+        this comes last in it.
+
+        Raises:
+            StoreError: they are not on the record. TypeError: their data is not plain JSON.
+        """
+        at = self._clock.now().isoformat()
+        batch = {place: (writable(event), at) for place, event in enumerate(events)}
+        for entry, _ in batch.values():
+            self._notice(entry.kind)
+        (tenant,) = {entry.tenant for entry, _ in batch.values()}
+        hashes = await self._extend(connection, tenant, batch)
+        return [hashes[place] for place in batch]
+
     def _notice(self, kind: str) -> None:
         """An event of a kind that nobody declared is kept all the same: a record with a gap would be worse."""
         if kind not in KINDS and kind not in self._unknown and len(self._unknown) < 100:

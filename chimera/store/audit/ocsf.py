@@ -112,7 +112,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _entity(event: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    for name in ("policy", "item", "task", "grant", "team"):
+    for name in ("policy", "item", "task", "grant", "team", "principal"):
         if data.get(name):
             return {"type": name, "uid": str(data[name]), "name": str(data[name])}
     return {"type": "mission", "uid": str(event.get("mission_id")), "name": str(event.get("kind"))}

@@ -118,7 +118,7 @@ def _count(made: Summary, event: dict[str, Any]) -> None:
     made.events += 1
     made.kinds[kind] += 1
     about = kind_of(kind).category
-    if about in (Category.POLICY, Category.PERMISSION) and len(made.policy) < LISTED:
+    if about in (Category.POLICY, Category.PERMISSION, Category.PRINCIPAL) and len(made.policy) < LISTED:
         made.policy.append(event)
     if about is not Category.GUARD:
         return
@@ -139,7 +139,7 @@ async def _reviews(pool: Pool, part: Part) -> Reviews:
     rows = await fetch(
         pool,
         "SELECT r.id, r.mission_id, r.point, r.question, r.state, r.decision, r.created_at, r.decided_at "
-        "FROM reviews r JOIN missions m ON m.id = r.mission_id WHERE m.tenant = %(tenant)s "
+        "FROM reviews r WHERE r.tenant = %(tenant)s "
         "AND (%(mission)s::uuid IS NULL OR r.mission_id = %(mission)s) "
         "AND (%(since)s::timestamptz IS NULL OR coalesce(r.decided_at, now()) >= %(since)s) "
         "AND (%(until)s::timestamptz IS NULL OR r.created_at < %(until)s) ORDER BY r.created_at",

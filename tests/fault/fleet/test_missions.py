@@ -136,7 +136,11 @@ class Crew:
 
 @pytest.fixture
 def crew(
-    tmp_path: Path, database_url: str, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    database_url: str,
+    endpoints: Endpoints,
+    monkeypatch: pytest.MonkeyPatch,
+    enrol: Callable[..., None],
 ) -> Generator[Callable[[float], Crew]]:
     """Makes crews whose models think for so many seconds."""
 
@@ -144,6 +148,7 @@ def crew(
         return []
 
     monkeypatch.setattr("chimera.app.first_party", none)
+    enrol(database_url, "ada")
     made: list[Crew] = []
 
     def make(think_s: float) -> Crew:

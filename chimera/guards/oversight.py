@@ -1,0 +1,71 @@
+"""The services with which people govern an installation, made in one place for missions and for commands alike."""
+
+from dataclasses import dataclass
+
+from chimera.core.clock import Clock
+from chimera.core.ids import NewId
+from chimera.core.settings import Settings
+from chimera.guards.decisions import Decisions
+from chimera.guards.incidents import Incidents
+from chimera.guards.permissions.authorizer import Authorizer
+from chimera.guards.permissions.directory import Directory
+from chimera.guards.permissions.enrolling import Enrolment
+from chimera.guards.permissions.first import FirstStart
+from chimera.guards.permissions.people import People
+from chimera.guards.permissions.permitted import Permitted
+from chimera.guards.permissions.policies import shipped_policies
+from chimera.guards.policy.proposing import Proposals
+from chimera.review.queue import ReviewQueue
+from chimera.store.audit import AuditLog
+from chimera.store.grants import GrantStore
+from chimera.store.policies import PolicyStore
+from chimera.store.postgres import Pool
+from chimera.store.principals import PrincipalStore
+
+
+@dataclass(frozen=True)
+class Oversight:
+    """Who there is, what they may and what they decide; incidents, and policies that were put forward."""
+
+    first: FirstStart
+    principals: PrincipalStore
+    directory: Directory
+    people: People
+    enrolment: Enrolment
+    permitted: Permitted
+    incidents: Incidents
+    proposals: Proposals
+    decisions: Decisions
+
+
+def oversee(
+    settings: Settings, pool: Pool, reviews: ReviewQueue, audit: AuditLog, clock: Clock, new_id: NewId
+) -> Oversight:
+    """Make the services, on a database that has its schema. Reads the shipped permissions; asks the database nothing."""
+    policies = shipped_policies()
+    directory = Directory(policies.model, clock)
+    authorizer = Authorizer(policies, directory, clock)
+    principals, grants = PrincipalStore(pool), GrantStore(pool, audit, clock, new_id)
+    first = FirstStart(principals, audit, clock, FirstStart.of(settings))
+    people = People(authorizer, principals, grants, audit, clock, first)
+    incidents = Incidents(
+        pool,
+        reviews,
+        audit,
+        clock,
+        pool_limit=settings.incident_pool_limit,
+        window_s=settings.incident_window_s,
+        new_id=new_id,
+    )
+    proposals = Proposals(pool, PolicyStore(pool, audit), reviews, audit, clock, new_id)
+    return Oversight(
+        first=first,
+        principals=principals,
+        directory=directory,
+        people=people,
+        enrolment=Enrolment(people, principals, audit, clock),
+        permitted=Permitted(authorizer, grants, clock, people=people),
+        incidents=incidents,
+        proposals=proposals,
+        decisions=Decisions(pool, people, reviews, proposals, incidents, audit, clock, new_id),
+    )
