@@ -1,7 +1,8 @@
 """The harness proves itself, the guard holds on the suites it was developed on, and a broken guard is noticed.
 
-Proves FR-109 and META-20: the command's figures without a guard and with it, the fixed keys, and its exit code. It runs in a child
-process, because AgentDojo changes its process and takes seconds to import; the suites of acceptance are not touched.
+Proves FR-109 and META-20: the command's figures without a guard and with it, the fixed keys, and its exit code. It runs
+in a child process, because AgentDojo changes its process and takes seconds to import; the suites of acceptance are not
+touched.
 """
 
 import json

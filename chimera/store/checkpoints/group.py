@@ -84,7 +84,8 @@ class GroupCommit:
                 was away for too long, and nobody knows whether it is on disk. StoreError: it cannot be written.
         """
         waiting = _Waiting(unit, asyncio.get_running_loop().create_future())
-        await self._find_room()
+        if not self._room.is_set():
+            await self._find_room()
         self._queue.append(waiting)
         self._bytes += waiting.size
         if self._bytes >= self._room_bytes:
