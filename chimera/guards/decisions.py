@@ -217,16 +217,12 @@ class Decisions:
         if release and not reason:
             raise InputError("a release needs a reason", remedy="Give --reason TEXT; it goes on the record.")
         resource = Entity(Uid("Incident", incident.id), {"tenant": incident.tenant, "threat": _threat(incident.threat)})
-        await self._people.require(
-            by, "incident.release", resource, incident.tenant, mission_id=incident.mission_id
-        )
+        await self._people.require(by, "incident.release", resource, incident.tenant, mission_id=incident.mission_id)
         if not release:
             return _nothing
 
         async def effect(connection: Connection) -> list[AuditEvent]:
-            if not await self._open_incidents.release(
-                connection, incident.id, by, reason, self._clock.now(), item_id
-            ):
+            if not await self._open_incidents.release(connection, incident.id, by, reason, self._clock.now(), item_id):
                 raise ConflictError(f"incident {incident.id[:8]} was released before")
             return [released(incident, by, reason)]
 

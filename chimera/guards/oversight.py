@@ -41,7 +41,7 @@ class Oversight:
 def oversee(
     settings: Settings, pool: Pool, reviews: ReviewQueue, audit: AuditLog, clock: Clock, new_id: NewId
 ) -> Oversight:
-    """Make the services, on a database that has its schema. Reads the shipped permissions; asks the database nothing."""
+    """Make the services on a database that has its schema. Reads the shipped permissions; asks the database nothing."""
     policies = shipped_policies()
     directory = Directory(policies.model, clock)
     authorizer = Authorizer(policies, directory, clock)

@@ -36,7 +36,7 @@ class Enrolment:
         tenant: str = "default",
         reputation: int = FULL_REPUTATION,
     ) -> Principal:
-        """Enrol somebody, again or with other roles too. The first one of a tenant is a human operator, and asks nobody.
+        """Enrol somebody, again or with other roles too. A tenant's first one is a human operator, and asks nobody.
 
         Raises:
             GuardRejected: ``by`` may not enrol. InputError: a name that is none, or a role that the kind does not have.
@@ -104,7 +104,9 @@ def _check_name(name: str) -> None:
     seen = unicodedata.normalize("NFKC", name)
     hidden = any(unicodedata.category(char)[0] == "C" for char in name)
     if not name.strip() or name.strip() != name or len(name) > NAME_MAX or seen != name or hidden:
-        raise InputError(f"{as_stored(name[:60])!r} is no name: it is empty, too long, or has characters that nobody sees")
+        raise InputError(
+            f"{as_stored(name[:60])!r} is no name: it is empty, too long, or has characters that nobody sees"
+        )
     if name.casefold().startswith(_OF_MACHINES):
         raise InputError(f"{name[:60]!r} is how an agent could be called", remedy="Choose another name.")
 

@@ -120,7 +120,7 @@ def _refusal(by: str, action: str, tenant: str, ruling: Ruling, rests_on: str) -
     if ruling.reason == "unknown-principal":
         return GuardRejected(
             f"{by[:60]!r} is not enrolled{where} and decides nothing",
-            remedy="`chimera principal add NAME --role ROLE` enrols somebody, `chimera principal ls` says who there is.",
+            remedy="`chimera principal add NAME --role ROLE` enrols somebody; `chimera principal ls` lists all.",
         )
     remedy = "`chimera principal ls` says who has which role; somebody else has to decide this."
     if "policy.four-eyes" in ruling.policies:

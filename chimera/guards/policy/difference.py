@@ -11,7 +11,7 @@ _VALUE = 80
 
 
 def differences(before: Policy, after: Policy) -> dict[str, list[str]]:
-    """By the place in the file, what ``after`` would change of ``before``; one entry under ``text`` if nothing counts."""
+    """By the place in the file, what ``after`` would change of ``before``; one entry ``text`` if nothing counts."""
     found: dict[str, list[str]] = {}
     for edge in sorted({*before.edges, *after.edges}):
         found[f"edges.{edge}"] = _of_edge(before.edges.get(edge), after.edges.get(edge))
@@ -57,7 +57,7 @@ def _of_tables(
             found[f"{name}.{key}"] = [gone]
             continue
         was = old or {}
-        fields = [field for field in [*was, *(other for other in new if other not in was)]]
+        fields = [*was, *(other for other in new if other not in was)]
         found[f"{name}.{key}"] = [
             _changed(field, was.get(field), new.get(field)) for field in fields if was.get(field) != new.get(field)
         ]

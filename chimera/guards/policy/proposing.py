@@ -61,9 +61,7 @@ class Proposals:
 
     async def _approve(self, connection: Connection, policy: Policy) -> str:
         at, digest = self._clock.now(), policy.digest
-        await self.store.settle(
-            connection, digest, "proposed", "approved", by=ITSELF, reason="", at=at, review_id=None
-        )
+        await self.store.settle(connection, digest, "proposed", "approved", by=ITSELF, reason="", at=at, review_id=None)
         await self._audit.append_within(connection, _event("policy.approved", None, policy))
         return "approved"
 
