@@ -30,6 +30,12 @@ SAID = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def on_threat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extraction is switched on."""
+    monkeypatch.setenv("CHIMERA_EXTRACTION", "on_threat")
+
+
 def reading(stage: "Stage", answer: str = "- due 2026-05-15 [{id}]", **fields: Any) -> "Play":
     """One task that looks at the text and says when something is due, with its source."""
 

@@ -31,7 +31,7 @@ class Extraction:
     def __init__(
         self,
         extractor: Extractor,
-        when: When = "on_threat",
+        when: When = "never",
         manifests: Callable[[], Mapping[str, Manifest]] = dict[str, Manifest],
     ) -> None:
         """``manifests``: what the operator declares, by the full name of a tool, as it is now."""
