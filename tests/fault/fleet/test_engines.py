@@ -21,9 +21,8 @@ from chimera.store.runs import NewRun
 if TYPE_CHECKING:
     from conftest import Yard
 
-TELLS = pytest.mark.parametrize("yard", ["postgres", "nats"], indirect=True)
-"""What depends on how the engine tells of runs is tried on both each time; all of it on both in the long run."""
-DECIDES = pytest.mark.parametrize("yard", ["postgres", pytest.param("nats", marks=pytest.mark.long)], indirect=True)
+EITHER = pytest.mark.parametrize("yard", ["postgres", pytest.param("nats", marks=pytest.mark.long)], indirect=True)
+"""All of it holds on both engines; in the default tests one case stands for NATS."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="whether a process ended is read from /proc")
 
@@ -32,7 +31,7 @@ def ids(number: int, name: str = "run") -> list[str]:
     return [f"{name}-{place:03}" for place in range(number)]
 
 
-@TELLS
+@EITHER
 async def test_killed(yard: "Yard") -> None:
     """Proves FR-343: what a killed worker carried is carried out by another one, and nothing is done twice."""
     pids = {"one": yard.hire("one", concurrency=30), "two": yard.hire("two", concurrency=30)}
@@ -49,7 +48,7 @@ async def test_killed(yard: "Yard") -> None:
     assert begun - ended, "the worker was killed when it had finished: the test shows nothing"
 
 
-@DECIDES
+@EITHER
 async def test_a_long_run_is_left_alone(yard: "Yard") -> None:
     """Proves FR-342: a run may last longer than the lease, as its worker renews that."""
     for worker in ("one", "two"):
@@ -61,7 +60,7 @@ async def test_a_long_run_is_left_alone(yard: "Yard") -> None:
     assert len(yard.marks("start")) == 6
 
 
-@DECIDES
+@EITHER
 async def test_a_stalled_worker_wakes_up(yard: "Yard") -> None:
     """Proves FR-344: it saves nothing any more, what it says is not heard, and it begins anew."""
     stalled = yard.hire("one")
@@ -83,7 +82,7 @@ async def test_a_stalled_worker_wakes_up(yard: "Yard") -> None:
     yard.until_over(9)
 
 
-@TELLS
+@pytest.mark.parametrize("yard", ["postgres", "nats"], indirect=True)
 async def test_asked_for_again_and_again(yard: "Yard") -> None:
     """Proves FR-341: an id is a run, however often it is enqueued, before, while and after it runs."""
     new = await asyncio.gather(*(yard.ask(*ids(5), nap_s=0.2) for _ in range(4)))
@@ -99,7 +98,7 @@ async def test_asked_for_again_and_again(yard: "Yard") -> None:
     assert len(yard.marks("start")) == 5
 
 
-@TELLS
+@EITHER
 async def test_the_engine_restarts(yard: "Yard") -> None:
     """Proves FR-345: connections are made again, what was told in between is found, nothing is lost or done twice."""
     yard.hire()
@@ -117,7 +116,7 @@ async def test_the_engine_restarts(yard: "Yard") -> None:
     assert Counter(row["run"] for row in yard.marks("end")).most_common(1)[0][1] == 1
 
 
-@DECIDES
+@EITHER
 async def test_priority(yard: "Yard") -> None:
     """Proves FR-346: of one tenant the runs of higher priority come first, and else the older ones."""
     await yard.ask(*ids(6, "low"))
@@ -127,7 +126,7 @@ async def test_priority(yard: "Yard") -> None:
     assert [row["run"] for row in yard.marks("start")] == [*ids(6, "high"), *ids(6, "low")]
 
 
-@TELLS
+@EITHER
 async def test_cancelled(yard: "Yard") -> None:
     """Proves FR-347: at once what waits; what runs is broken off by its worker."""
     await yard.ask("waits", delay_s=3600)
@@ -148,7 +147,7 @@ async def test_cancelled(yard: "Yard") -> None:
 
 
 @pytest.mark.parametrize("how", ["signal", "order"])
-@DECIDES
+@EITHER
 async def test_drained(yard: "Yard", how: str) -> None:
     """Proves FR-348: it ends after the step under way, and another worker goes on, without a failure being counted."""
     first = yard.hire("one")
@@ -168,7 +167,7 @@ async def test_drained(yard: "Yard", how: str) -> None:
         await yard.engine.drain("one")
 
 
-@DECIDES
+@EITHER
 async def test_poison(yard: "Yard") -> None:
     """Proves FR-343: a run that kills its workers is set aside after its tries; told to, it runs again."""
     await yard.ask("poison", poison=True, max_failures=2)
@@ -191,7 +190,7 @@ async def test_poison(yard: "Yard") -> None:
         await yard.engine.replay("poison")
 
 
-@DECIDES
+@EITHER
 async def test_failures_are_tried_again_and_then_set_aside(yard: "Yard") -> None:
     """Proves FR-343: what passes is tried again, what cannot pass is not, and a bug is after its tries."""
     yard.hire()
@@ -208,7 +207,7 @@ async def test_failures_are_tried_again_and_then_set_aside(yard: "Yard") -> None
     assert attempts == {"passing": 2, "broken": 2, "refused": 1}
 
 
-@TELLS
+@EITHER
 async def test_not_before_its_time(yard: "Yard") -> None:
     """Proves FR-346: a delayed run starts when its time has come, by the database's clock."""
     yard.hire()
@@ -222,7 +221,7 @@ async def test_not_before_its_time(yard: "Yard") -> None:
     assert [row["run"] for row in yard.marks("start")] == ["now", "later"]
 
 
-@DECIDES
+@EITHER
 async def test_too_late(yard: "Yard") -> None:
     """Proves FR-346: what did not begin or end before its deadline fails, and says so."""
     await yard.ask("never begun", deadline_s=0.01)
@@ -234,7 +233,7 @@ async def test_too_late(yard: "Yard") -> None:
         assert (ended.state, (ended.error or {})["code"]) == ("failed", "CH705")
 
 
-@DECIDES
+@EITHER
 async def test_no_tenant_has_more_than_its_share(yard: "Yard") -> None:
     """Proves FR-346: a tenant's limit holds over all workers, and a tenant that asks for much starves nobody."""
     yard.rows("UPDATE pools SET tenant_limit = 3 WHERE name = 'default'")
@@ -260,7 +259,7 @@ def most_at_once(yard: "Yard", name: str) -> int:
     return most
 
 
-@DECIDES
+@EITHER
 async def test_pools_share_by_weight_and_a_full_one_is_a_bulkhead(yard: "Yard") -> None:
     """Proves FR-346: as heavy as they are, pools get room; one that is full, shut or out of money holds up no other."""
     yard.rows(
@@ -276,7 +275,7 @@ async def test_pools_share_by_weight_and_a_full_one_is_a_bulkhead(yard: "Yard") 
     assert Counter(claim.pool for claim in more) == {"light": 4}
 
 
-@DECIDES
+@EITHER
 async def test_two_workers_with_one_id(yard: "Yard") -> None:
     """Proves FR-344: the second one is refused while the first is alive, and not afterwards."""
     first = await yard.engine.register("one", 5, None, 2.0)
@@ -292,7 +291,7 @@ async def test_two_workers_with_one_id(yard: "Yard") -> None:
         await yard.engine.renew(first, 2.0)
 
 
-@DECIDES
+@EITHER
 async def test_a_clock_that_is_an_hour_wrong(yard: "Yard") -> None:
     """Proves FR-342: leases, delays and deadlines are by the database's clock, whatever a worker's says."""
     yard.hire("behind", clock_s=-3600, concurrency=3)
@@ -305,7 +304,7 @@ async def test_a_clock_that_is_an_hour_wrong(yard: "Yard") -> None:
     assert {row["worker"] for row in yard.marks("start")} == {"behind", "ahead"}
 
 
-@DECIDES
+@EITHER
 async def test_fifty_megabytes(yard: "Yard") -> None:
     """Proves FR-341: a run that carries too much is refused, and says what to do."""
     with pytest.raises(InputError, match="at most 8,000,000") as refused:
@@ -316,7 +315,7 @@ async def test_fifty_megabytes(yard: "Yard") -> None:
         await yard.engine.enqueue([NewRun("r", "t", {}, pool="gone")])
 
 
-@DECIDES
+@EITHER
 async def test_an_agent_is_deleted_while_it_works(yard: "Yard", database_url: str) -> None:
     """Proves FR-340: its run goes on with another agent; a quarantined one gets nothing to do."""
     from chimera.store.agents import AgentStore
@@ -336,7 +335,7 @@ async def test_an_agent_is_deleted_while_it_works(yard: "Yard", database_url: st
         assert rows == [{"attempts": 2, "failures": 0}]
 
 
-@DECIDES
+@EITHER
 async def test_a_pool_is_set_to_zero(yard: "Yard") -> None:
     """Proves FR-346: nothing new starts there, what runs goes on, and the rest starts when there is room again."""
     yard.hire(concurrency=4)

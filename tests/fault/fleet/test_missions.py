@@ -191,6 +191,7 @@ async def test_a_worker_is_killed_in_the_middle_of_a_mission(crew: Callable[[flo
     assert here.asked == []
 
 
+@pytest.mark.long
 async def test_the_process_of_the_mission_goes_and_comes_back(crew: Callable[[float], Crew]) -> None:
     """Proves FR-349: the runs go on without it, and it finds their outcomes."""
     here = crew(0.4)
@@ -221,6 +222,7 @@ async def test_nobody_works(crew: Callable[[float], Crew]) -> None:
     assert here.lines("turns") == []
 
 
+@pytest.mark.long
 async def test_a_second_worker_tries_what_only_reads(crew: Callable[[float], Crew]) -> None:
     """Proves FR-349: a task that only reads is tried by another worker when it takes too long; one that acts is not."""
     here = crew(0.2)
