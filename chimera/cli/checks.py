@@ -11,18 +11,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from chimera.cli.failures import as_chimera
 from chimera.cli.view.text import count, line, size
 from chimera.core.errors import SchemaNewer, SchemaOutdated, SettingsInvalid, StoreFull, StoreUnavailable
 from chimera.core.settings import CONFIG_FILE, ROLES, Settings, load_settings
 
-if TYPE_CHECKING:
-    from chimera.store.postgres import Pool
-
 CHECK_S = 180.0
-PEOPLE_SHOWN = 5
 ROOM_MIN = 200_000_000
 PACKAGES = ("langgraph", "langgraph-checkpoint-postgres", "langchain-core", "mcp", "psycopg", "redis", "pydantic")
 
@@ -157,6 +153,7 @@ async def _embedded(settings: Settings, stack: AsyncExitStack) -> tuple[Any, Fin
 
 
 async def _postgres(url: str, settings: Settings) -> AsyncGenerator[Finding]:
+    from chimera.cli.deciders import who_decides
     from chimera.store.migrate import applied_version, known_migrations
     from chimera.store.postgres import fetch_one, open_pool
 
@@ -178,27 +175,7 @@ async def _postgres(url: str, settings: Settings) -> AsyncGenerator[Finding]:
         if 0 < now < newest:
             raise SchemaOutdated(f"the database has schema {now}, this version needs {newest}")
         yield Finding("schema", "ok", f"{now} of {newest}" if now else "empty; the first command makes it")
-        yield await _people(pool, settings, made=now == newest)
-
-
-async def _people(pool: "Pool", settings: Settings, *, made: bool) -> Finding:
-    """Who may decide, in the tenant that every installation has."""
-    from chimera.guards.permissions.first import ITSELF, OPERATOR, FirstStart
-    from chimera.store.principals import PrincipalStore
-
-    local = FirstStart.of(settings)
-    there = await PrincipalStore(pool).listed("default") if made else []
-    people = [one for one in there if one.kind == "human"]
-    if people:
-        told = [f"{line(one.name, 60)} ({', '.join(one.roles)})" for one in people[:PEOPLE_SHOWN]]
-        more = f" and {len(people) - PEOPLE_SHOWN} more" if len(people) > PEOPLE_SHOWN else ""
-        by_itself = any(one.name == local and one.enrolled_by == ITSELF for one in people)
-        note = "; the local user was enrolled by itself on the first start" if by_itself else ""
-        return Finding("people", "ok", f"{', '.join(told)}{more} decide{'s' if len(told) == 1 else ''}{note}")
-    if local is not None:
-        return Finding("people", "note", f"nobody yet: the first command enrols you, {line(local, 60)}, as {OPERATOR}")
-    remedy = f"`chimera principal add NAME --role {OPERATOR}` enrols the first one."
-    return Finding("people", "note", "nobody is enrolled, so nobody can answer what missions ask", remedy)
+        yield await who_decides(pool, settings, made=now == newest)
 
 
 async def _redis(url: str, settings: Settings) -> AsyncGenerator[Finding]:

@@ -6,31 +6,29 @@ what the queue says is what happened.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from chimera.core.clock import Clock
-from chimera.core.contracts import ReviewDecision, ReviewItem, Threat
+from chimera.core.contracts import ReviewDecision, ReviewItem
 from chimera.core.errors import ConflictError, InputError
 from chimera.core.ids import NewId, digest
-from chimera.guards.incidents import Incidents, released
+from chimera.guards.incidents import Incidents
 from chimera.guards.permissions.people import People
 from chimera.guards.permissions.values import Entity, Uid
-from chimera.guards.policy.document import Policy
+from chimera.guards.policy.document import Policy, read_policy
 from chimera.guards.policy.proposing import Proposals
+from chimera.guards.settling import Effect, Settling
 from chimera.review.answers import kind_of, why_unusable
 from chimera.review.queue import Asked, ReviewQueue
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.store.incidents import Incident, IncidentStore
 from chimera.store.policies import POLICY_TENANT, PolicyStore
-from chimera.store.postgres import Connection, Pool
+from chimera.store.postgres import Pool
 from chimera.store.values import as_stored
 
 _NAME_MAX, _REASON_MAX = 200, 4_000
-_AMOUNT_MAX = 2**63 - 1
-Effect = Callable[[Connection], Awaitable[list[AuditEvent]]]
-"""What an answer changes besides the queue, in its transaction; and the events that say so."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ class Decisions:
         self._policies: PolicyStore = proposals.store
         self._incidents = incidents
         self._open_incidents = IncidentStore(pool)
+        self._settling = Settling(people, proposals, self._open_incidents, clock)
         self._audit = audit
-        self._clock = clock
         self._new_id = new_id
 
     # --- answering a question ------------------------------------------------------------------------------------
@@ -81,7 +79,7 @@ class Decisions:
             raise InputError(why, remedy="Correct the edit, or approve or reject what is shown.")
         if asked.decision is not None:
             return _before(asked.item, asked.decision, decision)
-        effect = await self._prepared(asked, decision)
+        effect = await self._settling.prepared(asked, decision)
         async with self._pool.connection() as connection, connection.transaction():
             first = await self._reviews.close_within(connection, asked.item.id, decision)
             if first:
@@ -101,31 +99,7 @@ class Decisions:
         """
         asked = await self._reviews.asked(item_id)
         if asked.decision is None and why_unusable(asked.item, decision) is None:
-            await self._prepared(asked, decision)
-
-    async def _prepared(self, asked: Asked, decision: ReviewDecision) -> Effect:
-        """What an answer will change, once it is clear that whoever gives it may."""
-        match kind_of(asked.item):
-            case "policy":
-                row = await self._policies.asked_by(asked.item.id)
-                if row is None:
-                    raise InputError("this question is about no policy that was put forward")
-                return await self._of_policy(row, asked.item.id, decision)
-            case "incident":
-                incident = await self._open_incidents.asked_by(asked.item.id)
-                if incident is None:
-                    raise InputError("this question is about no incident")
-                return await self._of_incident(incident, asked.item.id, decision)
-            case _:
-                await self._people.require(
-                    decision.reviewer,
-                    "review.answer",
-                    _question(asked),
-                    asked.tenant,
-                    mission_id=asked.item.mission_id,
-                    answer=decision.action,
-                )
-                return _nothing
+            await self._settling.prepared(asked, decision)
 
     def _noticed(self, item: ReviewItem) -> None:
         if kind_of(item) == "incident":
@@ -154,39 +128,24 @@ class Decisions:
         """
         row = await self._policies.find(policy)
         decision = _said("approve" if approve else "reject", by, reason)
-        if row["state"] == "proposed" and row["review_id"] is not None:
+        if row["state"] == "proposed":
+            # An older version asked nobody: then the question is put now.
+            await self._proposals.put_forward(read_policy(row["body"]), await self._proposals.in_force())
+            row = await self._policies.find(row["digest"])
             if not (await self.answer(str(row["review_id"]), decision)).first:
                 raise ConflictError(f"policy {row['digest']} was decided by somebody else")
         elif row["state"] == "rejected" and approve:
-            await self._anew(row["review_id"], decision, lambda item_id: self._of_policy(row, item_id, decision))
+            item = await self._proposals.question(row)
+            await self._anew(
+                item,
+                POLICY_TENANT,
+                row["decided_by"],
+                decision,
+                lambda item_id: self._settling.of_policy(row, item_id, decision),
+            )
         else:
             raise ConflictError(f"policy {row['digest']} is {row['state']} already")
         return await self._policies.find(row["digest"])
-
-    async def _of_policy(self, row: Mapping[str, Any], item_id: str, decision: ReviewDecision) -> Effect:
-        approve, tenant = decision.action == "approve", POLICY_TENANT
-        proposer = {"proposer": Uid("Human", row["proposed_by"])} if row["proposed_by"] else {}
-        resource = Entity(Uid("Policy", row["digest"]), {"tenant": tenant, **proposer})
-        if approve:
-            four_eyes = (await self._proposals.in_force()).changes.four_eyes
-            await self._people.require(decision.reviewer, "policy.approve", resource, tenant, four_eyes=four_eyes)
-        else:
-            await self._people.require(decision.reviewer, "policy.reject", resource, tenant)
-
-        async def effect(connection: Connection) -> list[AuditEvent]:
-            by, reason, state = decision.reviewer, decision.reason, "approved" if approve else "rejected"
-            settled = await self._policies.settle(
-                connection, row["digest"], row["state"], state, by=by, reason=reason, at=self._clock.now(),
-                review_id=item_id,
-            )  # fmt: skip
-            if not settled:
-                raise ConflictError(f"policy {row['digest']} was decided in the meantime")
-            data = {"policy": row["digest"], "reason": reason}
-            if approve:
-                return [AuditEvent(kind="policy.approved", actor=by, tenant=tenant, data=data)]
-            return [AuditEvent(kind="policy.rejected", actor=by, tenant=tenant, data=data)]
-
-        return effect
 
     # --- incidents -----------------------------------------------------------------------------------------------
 
@@ -208,25 +167,17 @@ class Decisions:
             if not (await self.answer(review_id, decision)).first:
                 raise ConflictError(f"incident {incident.id[:8]} was released before")
         else:  # it was answered with no, and somebody thinks again
-            await self._anew(review_id, decision, lambda item_id: self._of_incident(incident, item_id, decision))
+            asked = await self._reviews.asked(review_id)
+            said_no = asked.decision.reviewer if asked.decision else ""
+            await self._anew(
+                asked.item,
+                asked.tenant,
+                said_no,
+                decision,
+                lambda item_id: self._settling.of_incident(incident, item_id, decision),
+            )
             self._incidents.changed()
         return await self._open_incidents.find(incident.id)
-
-    async def _of_incident(self, incident: Incident, item_id: str, decision: ReviewDecision) -> Effect:
-        release, by, reason = decision.action == "approve", decision.reviewer, decision.reason.strip()
-        if release and not reason:
-            raise InputError("a release needs a reason", remedy="Give --reason TEXT; it goes on the record.")
-        resource = Entity(Uid("Incident", incident.id), {"tenant": incident.tenant, "threat": _threat(incident.threat)})
-        await self._people.require(by, "incident.release", resource, incident.tenant, mission_id=incident.mission_id)
-        if not release:
-            return _nothing
-
-        async def effect(connection: Connection) -> list[AuditEvent]:
-            if not await self._open_incidents.release(connection, incident.id, by, reason, self._clock.now(), item_id):
-                raise ConflictError(f"incident {incident.id[:8]} was released before")
-            return [released(incident, by, reason)]
-
-        return effect
 
     # --- the record ----------------------------------------------------------------------------------------------
 
@@ -239,24 +190,21 @@ class Decisions:
         await self._people.require(by, "audit.export", Entity(Uid("Tenant", tenant), {"tenant": tenant}), tenant)
 
     async def _anew(
-        self, before: object, decision: ReviewDecision, prepared: Callable[[str], Awaitable[Effect]]
+        self,
+        before: ReviewItem,
+        tenant: str,
+        said_no: str | None,
+        decision: ReviewDecision,
+        prepared: Callable[[str], Awaitable[Effect]],
     ) -> None:
         """Decide once more about what a question was answered with no: a question of its own, with its answer."""
-        asked = await self._reviews.asked(str(before))
-        said_no = asked.decision.reviewer if asked.decision else "nobody"
-        item = asked.item.model_copy(
-            update={"id": self._new_id(), "reasons": [*asked.item.reasons, f"rejected before by {said_no}"]}
-        )
-        again = Asked(item, asked.tenant, None)
+        reasons = [*before.reasons, f"rejected before by {said_no}"] if said_no else before.reasons
+        item = before.model_copy(update={"id": self._new_id(), "reasons": reasons})
         effect = await prepared(item.id)
         async with self._pool.connection() as connection, connection.transaction():
-            await self._reviews.open_within(connection, item, asked.tenant, decision)
+            await self._reviews.open_within(connection, item, tenant, decision)
             events = await effect(connection)
-            await self._audit.append_within(connection, _answered(again, decision), *events)
-
-
-async def _nothing(_: Connection) -> list[AuditEvent]:
-    return []
+            await self._audit.append_within(connection, _answered(Asked(item, tenant, None), decision), *events)
 
 
 def _before(item: ReviewItem, kept: ReviewDecision, given: ReviewDecision) -> Answered:
@@ -298,29 +246,3 @@ def _answered(asked: Asked, decision: ReviewDecision) -> AuditEvent:
 def _digest(edited: dict[str, Any]) -> str:
     """What tells which edit it was; of a tool call that of its arguments, as on the guard's decision about them."""
     return digest(json.dumps(edited.get("arguments", edited), sort_keys=True))[:16]
-
-
-def _question(asked: Asked) -> Entity:
-    """A question of a mission as the policies see it."""
-    item = asked.item
-    attributes = {
-        "tenant": asked.tenant,
-        "point": item.point.value,
-        "kind": kind_of(item) or "other",
-        "threat": _threat(item.payload.get("threat", Threat.NONE)),
-        "amount": _amount(item.payload.get("amount")),
-    }
-    return Entity(Uid("Review", item.id), attributes)
-
-
-def _threat(given: object) -> str:
-    """A threat level; what is none counts as the worst."""
-    return str(Threat(given)) if given in list(Threat) else Threat.CRITICAL.value
-
-
-def _amount(given: object) -> int:
-    """Atomic units of the money that a question is about: nought when it is about none, the most when it is unclear."""
-    if given is None:
-        return 0
-    units = cast("Mapping[str, object]", given).get("units") if isinstance(given, Mapping) else given
-    return min(units, _AMOUNT_MAX) if type(units) is int and units >= 0 else _AMOUNT_MAX

@@ -135,6 +135,17 @@ async def test_a_policy_from_before_there_was_a_queue_is_asked_about(house: Hous
     await fetch(house.pool, "UPDATE policies SET review_id = NULL")
     item = await house.proposed()
     assert [one.id for one in await house.queue.pending()] == [item.id]
+    for state in ("proposed", "rejected"):
+        await fetch(house.pool, "DELETE FROM reviews")
+        await fetch(
+            house.pool,
+            "UPDATE policies SET review_id = NULL, state = %s, decided_at = NULL, decided_by = %s",
+            (state, "bob" if state == "rejected" else None),
+        )
+        decided = await house.here.decisions.about_policy(OTHER.digest, approve=True, by="olga")
+        asked = await house.queue.asked(str(decided["review_id"]))
+        assert (decided["state"], asked.decision is not None) == ("approved", True)
+        assert asked.item.payload["digest"] == OTHER.digest
 
 
 async def test_an_incident_is_one_question_however_many_processes_open_it(house: House) -> None:

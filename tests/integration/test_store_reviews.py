@@ -89,6 +89,8 @@ async def test_of_many_answers_at_the_same_time_one_counts(
         else:
             assert isinstance(said, ConflictError)
     (row,) = await fetch(pool, "SELECT state, decided_at FROM reviews WHERE id = %s", (ID,))
+    query = "SELECT body FROM audit_events WHERE kind = 'review.answered' AND mission_id = %s"
+    assert len(await fetch(pool, query, (MISSION,))) == 1
     assert row["state"] == "decided"
     with pytest.raises(ConflictError):
         await decisions.answer(ID, answer("edit", payload={"answer": "another"}))

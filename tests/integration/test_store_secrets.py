@@ -27,6 +27,7 @@ from chimera.store.postgres import Pool, fetch
 KEY = "sk-canary-Zq9keyQ9z"
 PASSWORD = "canary-Zq9passQ9z"
 MAY_BE_EMPTY = (
+    "principals",
     *("effects", "reviews", "policies", "grants", "incidents", "quarantines", "audit_checkpoints"),
     *("agents", "workers", "runs", "lanes"),
 )

@@ -1,5 +1,6 @@
 """Putting a policy forward: kept once, on the record once, and before a human once, whoever finds it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from chimera.core.clock import Clock
@@ -71,6 +72,14 @@ class Proposals:
         await self.store.ask(connection, policy.digest, item.id)
         about = {"item": item.id, "point": item.point, "question": item.question, "policy": policy.digest}
         return AuditEvent(kind="review.asked", actor=by or ITSELF, tenant=POLICY_TENANT, data=about)
+
+    async def question(self, row: Mapping[str, Any]) -> ReviewItem:
+        """A question about a policy that was put forward, compared with the one in force; on no queue yet.
+
+        Raises:
+            PolicyInvalid: this version cannot read it.
+        """
+        return _question(read_policy(row["body"]), await self.in_force(), self._new_id())
 
     async def now(self, digest: str) -> dict[str, Any]:
         """What a policy would change of the one that is in force by now: ``compared_with`` and ``changes``."""

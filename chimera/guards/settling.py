@@ -1,0 +1,141 @@
+"""What an answer would change, and whether whoever gives it may: a question of a mission, a policy, or an incident."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from chimera.core.clock import Clock
+from chimera.core.contracts import ReviewDecision, Threat
+from chimera.core.errors import ConflictError, InputError
+from chimera.guards.incidents import released
+from chimera.guards.permissions.people import People
+from chimera.guards.permissions.values import Entity, Uid
+from chimera.guards.policy.proposing import Proposals
+from chimera.review.answers import kind_of
+from chimera.review.queue import Asked
+from chimera.store.audit import AuditEvent
+from chimera.store.incidents import Incident, IncidentStore
+from chimera.store.policies import POLICY_TENANT
+from chimera.store.postgres import Connection
+
+_AMOUNT_MAX = 2**63 - 1
+Effect = Callable[[Connection], Awaitable[list[AuditEvent]]]
+"""What an answer changes besides the queue, in its transaction; and the events that say so."""
+
+
+class Settling:
+    """Asks the permissions about an answer, and prepares what it changes."""
+
+    def __init__(self, people: People, proposals: Proposals, incidents: IncidentStore, clock: Clock) -> None:
+        self._people = people
+        self._proposals = proposals
+        self._incidents = incidents
+        self._clock = clock
+
+    async def prepared(self, asked: Asked, decision: ReviewDecision) -> Effect:
+        """What an answer will change, once it is clear that whoever gives it may.
+
+        Raises:
+            GuardRejected: he may not. InputError: the question is about nothing, or the answer lacks something.
+        """
+        match kind_of(asked.item):
+            case "policy":
+                row = await self._proposals.store.asked_by(asked.item.id)
+                if row is None:
+                    raise InputError("this question is about no policy that was put forward")
+                return await self.of_policy(row, asked.item.id, decision)
+            case "incident":
+                incident = await self._incidents.asked_by(asked.item.id)
+                if incident is None:
+                    raise InputError("this question is about no incident")
+                return await self.of_incident(incident, asked.item.id, decision)
+            case _:
+                await self._people.require(
+                    decision.reviewer,
+                    "review.answer",
+                    _question(asked),
+                    asked.tenant,
+                    mission_id=asked.item.mission_id,
+                    answer=decision.action,
+                )
+                return _nothing
+
+    async def of_policy(self, row: Mapping[str, Any], item_id: str, decision: ReviewDecision) -> Effect:
+        """What an answer changes about a policy, by the question ``item_id``.
+
+        Raises:
+            GuardRejected: who answers may not.
+        """
+        approve, tenant = decision.action == "approve", POLICY_TENANT
+        proposer = {"proposer": Uid("Human", row["proposed_by"])} if row["proposed_by"] else {}
+        resource = Entity(Uid("Policy", row["digest"]), {"tenant": tenant, **proposer})
+        if approve:
+            four_eyes = (await self._proposals.in_force()).changes.four_eyes
+            await self._people.require(decision.reviewer, "policy.approve", resource, tenant, four_eyes=four_eyes)
+        else:
+            await self._people.require(decision.reviewer, "policy.reject", resource, tenant)
+
+        async def effect(connection: Connection) -> list[AuditEvent]:
+            by, reason, state = decision.reviewer, decision.reason, "approved" if approve else "rejected"
+            settled = await self._proposals.store.settle(
+                connection, row["digest"], row["state"], state, by=by, reason=reason, at=self._clock.now(),
+                review_id=item_id,
+            )  # fmt: skip
+            if not settled:
+                raise ConflictError(f"policy {row['digest']} was decided in the meantime")
+            data = {"policy": row["digest"], "reason": reason}
+            if approve:
+                return [AuditEvent(kind="policy.approved", actor=by, tenant=tenant, data=data)]
+            return [AuditEvent(kind="policy.rejected", actor=by, tenant=tenant, data=data)]
+
+        return effect
+
+    async def of_incident(self, incident: Incident, item_id: str, decision: ReviewDecision) -> Effect:
+        """What an answer changes about an incident, by the question ``item_id``.
+
+        Raises:
+            GuardRejected: who answers may not. InputError: a release has no reason.
+        """
+        release, by, reason = decision.action == "approve", decision.reviewer, decision.reason.strip()
+        if release and not reason:
+            raise InputError("a release needs a reason", remedy="Give --reason TEXT; it goes on the record.")
+        resource = Entity(Uid("Incident", incident.id), {"tenant": incident.tenant, "threat": _threat(incident.threat)})
+        await self._people.require(by, "incident.release", resource, incident.tenant, mission_id=incident.mission_id)
+        if not release:
+            return _nothing
+
+        async def effect(connection: Connection) -> list[AuditEvent]:
+            if not await self._incidents.release(connection, incident.id, by, reason, self._clock.now(), item_id):
+                raise ConflictError(f"incident {incident.id[:8]} was released before")
+            return [released(incident, by, reason)]
+
+        return effect
+
+
+async def _nothing(_: Connection) -> list[AuditEvent]:
+    return []
+
+
+def _question(asked: Asked) -> Entity:
+    """A question of a mission as the policies see it."""
+    item = asked.item
+    attributes = {
+        "tenant": asked.tenant,
+        "point": item.point.value,
+        "kind": kind_of(item) or "other",
+        "threat": _threat(item.payload.get("threat", Threat.NONE)),
+        "amount": _amount(item.payload.get("amount")),
+    }
+    return Entity(Uid("Review", item.id), attributes)
+
+
+def _threat(given: object) -> str:
+    """A threat level; what is none counts as the worst."""
+    return str(Threat(given)) if given in list(Threat) else Threat.CRITICAL.value
+
+
+def _amount(given: object) -> int:
+    """Atomic units of the money that a question is about: nought when it is about none, the most when it is unclear."""
+    if given is None:
+        return 0
+    units = cast("Mapping[str, object]", given).get("units") if isinstance(given, Mapping) else given
+    return min(units, _AMOUNT_MAX) if type(units) is int and units >= 0 else _AMOUNT_MAX
