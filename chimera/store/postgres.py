@@ -1,11 +1,9 @@
 """Connections to Postgres, and its errors in the words of our error tree."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors as pg
@@ -23,13 +21,10 @@ ANSWER_TIMEOUT_S = 60.0
 TRANSACTION_S = 20.0
 """The longest transaction: what a process that stalls in the middle of one holds, the others get back after it."""
 POOL_SIZE = 16
-TRUSTED_S = 0.25
-"""For so long after its last use a connection is given out again without being asked whether it works."""
 _TRANSACTION_TIMEOUT_SINCE = 170_000
 _UNORDERED = (pg.SerializationFailure, pg.DeadlockDetected)
 _TRIES = 4
 _BACKOFF_S = 0.02
-_worked: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
 
 @asynccontextmanager
@@ -73,7 +68,6 @@ class Pool(AsyncConnectionPool[Connection]):
         """
         async with store_errors(within_s), super().connection(timeout) as connection:
             yield connection
-            _worked[connection] = time.monotonic()
 
 
 @asynccontextmanager
@@ -93,7 +87,7 @@ async def open_pool(url: str, size: int = POOL_SIZE) -> AsyncGenerator[Pool]:
         timeout=CONNECT_TIMEOUT_S,
         open=False,
         kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": CONNECT_TIMEOUT_S},
-        check=_check,
+        check=Pool.check_connection,
         configure=_limit_transactions,
     )
     try:
@@ -157,12 +151,6 @@ async def take_time(connection: Connection) -> None:
     """Let the transaction that has just begun be a long one."""
     if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
         await connection.execute("SET LOCAL transaction_timeout = 0")
-
-
-async def _check(connection: Connection) -> None:
-    """Ask a connection whether it still works, unless it did a moment ago: the question costs as much as the use."""
-    if time.monotonic() - _worked.get(connection, 0.0) > TRUSTED_S:
-        await Pool.check_connection(connection)
 
 
 async def _limit_transactions(connection: Connection) -> None:

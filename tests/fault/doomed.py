@@ -23,6 +23,7 @@ from chimera.core.contracts import Mission, Plan, ReviewDecision, ReviewItem, Ta
 from chimera.core.errors import ChimeraError
 from chimera.core.settings import Settings
 from chimera.core.spotlight import read
+from chimera.guards.decisions import Decisions
 from chimera.models.scripted import ScriptedModel
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
@@ -39,7 +40,8 @@ WATCHED: dict[type[Any], tuple[str, ...]] = {
     GroupCommitSaver: ("aput", "aput_writes"),
     MissionStore: ("create", "plan_tasks", "start_task", "commit_task", "set_status", "finish"),
     EffectJournal: ("begin", "end"),
-    ReviewQueue: ("open", "decide"),
+    ReviewQueue: ("open",),
+    Decisions: ("answer",),
     AuditLog: ("append",),
     UsageLog: ("add",),
     EventBus: ("publish",),

@@ -39,7 +39,7 @@ CHOSEN = [
     ("before GroupCommitSaver.aput", 21),
     ("before GroupCommitSaver.aput", 29),
     ("after ReviewQueue.open", 1),
-    ("after ReviewQueue.decide", 1),
+    ("after Decisions.answer", 1),
     ("after MissionStore.finish", 1),
 ]
 SEEDS, LONG_SEEDS = range(10), range(10, 70)

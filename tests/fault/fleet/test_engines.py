@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from conftest import Yard
 
 EITHER = pytest.mark.parametrize("yard", ["postgres", pytest.param("nats", marks=pytest.mark.long)], indirect=True)
-"""All of it holds on both engines; in the default tests one case stands for NATS."""
+"""All of it holds on both engines; what is tried on NATS takes long."""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="whether a process ended is read from /proc")
 
@@ -82,7 +82,7 @@ async def test_a_stalled_worker_wakes_up(yard: "Yard") -> None:
     yard.until_over(9)
 
 
-@pytest.mark.parametrize("yard", ["postgres", "nats"], indirect=True)
+@EITHER
 async def test_asked_for_again_and_again(yard: "Yard") -> None:
     """Proves FR-341: an id is a run, however often it is enqueued, before, while and after it runs."""
     new = await asyncio.gather(*(yard.ask(*ids(5), nap_s=0.2) for _ in range(4)))
