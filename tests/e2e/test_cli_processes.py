@@ -21,6 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chimera.cli.main import app
+from chimera.guards.permissions.first import local_user
 from chimera.store.embedded import Endpoints
 
 COMMAND = [sys.executable, "-m", "chimera"]
@@ -129,7 +130,10 @@ def test_the_demo_runs_unattended_and_says_who_answered(environment: dict[str, s
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_on_a_terminal_the_demo_asks_and_draws(environment: dict[str, str]) -> None:
+def test_on_a_terminal_the_demo_asks_and_draws(
+    environment: dict[str, str], database_url: str, enrol: Callable[..., None]
+) -> None:
+    enrol(database_url, local_user())
     code, screen = _on_a_terminal([*COMMAND, "demo"], environment, until="ater > ", typed="a\n")
     assert code == 0, screen
     for part in (
