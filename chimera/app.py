@@ -118,6 +118,8 @@ async def open_app(
         limits = ProviderLimits(settings.model_limits, clock, RedisBuckets(redis))
         models = Models(settings, usage, new_id, roles.models, limits)
         stack.push_async_callback(models.aclose)
+        events = EventBus(redis, clock)
+        stack.push_async_callback(events.flush)
         context = Context(
             settings=settings,
             clock=clock,
@@ -130,7 +132,7 @@ async def open_app(
             usage=usage,
             audit=audit,
             reviews=reviews,
-            events=EventBus(redis, clock),
+            events=events,
             artifacts=ArtifactStore(settings.home / "artifacts"),
             planner=roles.planner or Planner(),
             worker=roles.worker or Worker(),

@@ -14,6 +14,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt
 
+from chimera.core.seats import Seats
 from chimera.core.state import Plain
 from chimera.fleet.lean import LeanRunner
 
@@ -50,6 +51,7 @@ class LocalDispatch:
         self._graph = graph
         self._lean = LeanRunner(graph)
         self._slots = asyncio.Semaphore(limit)
+        self._seats = Seats()
 
     async def run(
         self,
@@ -77,6 +79,17 @@ class LocalDispatch:
             "configurable": {"thread_id": run.thread_id},
             "recursion_limit": run.recursion_limit,
         }
+        async with self._seats.taken():
+            return await self._run(run, config, context, answers, control)
+
+    async def _run(
+        self,
+        run: AgentRun,
+        config: RunnableConfig,
+        context: Any,
+        answers: Mapping[str, Any] | None,
+        control: RunControl | None,
+    ) -> AgentOutcome:
         runner: Any = self._graph
         if context.settings.agent_runner == "lean":
             runner, saved = self._lean, await self._lean.last(config)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from chimera.core.contracts import Decision
 from chimera.core.errors import GuardRejected, ToolFailed, ToolRefused, ToolServerDown, ToolUnknown
+from chimera.core.seats import away
 from chimera.guards.request import sealed
 from chimera.store.effects import EffectJournal
 from chimera.tools.capability import Capability, ToolResult
@@ -107,6 +108,7 @@ class Effects:
         return await self._journal.of_tool(mission_id, capability)
 
     async def _send(self, call: ApprovedCall) -> ToolResult:
-        return await self._tools.call(
-            call.capability.name, dict(call.arguments), scope=call.mission_id, idempotency_key=call.key
-        )
+        async with away():
+            return await self._tools.call(
+                call.capability.name, dict(call.arguments), scope=call.mission_id, idempotency_key=call.key
+            )

@@ -1,6 +1,7 @@
 """Model calls under a deadline and a budget: repeated when they fail, then tried on the next model, always counted."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,8 +23,10 @@ from chimera.core.errors import (
 from chimera.core.ids import NewId
 from chimera.core.invalid import first_problem
 from chimera.core.money import Money
+from chimera.core.seats import away
 from chimera.core.settings import ROLES, Settings
 from chimera.models.choose import choose_model
+from chimera.models.forms import asked_for, read_form
 from chimera.models.limits import ProviderLimits, is_too_much
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ Answer = TypeVar("Answer", bound=BaseModel)
 BACKOFF_S = 0.25
 PATIENT_S = 10.0
 """A pause that a provider asks for is waited out, if it is no longer than this or no other model is left."""
+READY_MOST = 200
+"""Sets of tools and forms that are remembered, with the model that was told of them."""
 ANSWERED_BY = "chimera_model"
 """Key of a message's ``response_metadata``: the model that gave it, which may be a fallback."""
 
@@ -82,6 +87,7 @@ class Models:
         self._new_id = new_id
         self._given = dict(given or {})
         self._built: dict[str, BaseChatModel] = {}
+        self._ready: dict[tuple[int, object], Any] = {}
         self._limits = limits or ProviderLimits(settings.model_limits, SystemClock())
         self._expected: Counter[str] = Counter()  # tokens of the calls under way, by mission
 
@@ -102,6 +108,7 @@ class Models:
     async def aclose(self) -> None:
         """Close the connections of the models that were set up here."""
         built, self._built = self._built, {}
+        self._ready.clear()
         for model in built.values():
             client = getattr(model, "http_async_client", None)
             if client is not None:
@@ -123,14 +130,10 @@ class Models:
         """
 
         async def ask(model: "BaseChatModel") -> "tuple[Answer | ModelError, AIMessage]":
-            asking = model.with_structured_output(form, method="function_calling", include_raw=True)
-            got = cast("dict[str, Any]", await asking.ainvoke(list(messages)))
-            if isinstance(got["parsed"], form):
-                return got["parsed"], got["raw"]
-            why = got["parsing_error"]
-            return ModelAnswerInvalid(f"the answer is no {form.__name__}: {_brief(why) if why else 'empty'}"), got[
-                "raw"
-            ]
+            # Its parts one by one: LangChain's chain of them, run as one, costs more than the rest of the call.
+            asking, parser = self._prepared(model, form, lambda: asked_for(form, model))
+            message = await asking.ainvoke(list(messages))
+            return read_form(form, parser, message), message
 
         return await self._try(caller, messages, ask)
 
@@ -144,11 +147,21 @@ class Models:
         """
 
         async def ask(model: "BaseChatModel") -> "tuple[AIMessage, AIMessage]":
-            asking = model.bind_tools(list(tools)) if tools else model
+            key = json.dumps(tools, sort_keys=True)
+            asking = self._prepared(model, key, lambda: model.bind_tools(list(tools))) if tools else model
             message = await asking.ainvoke(list(messages))
             return message, message
 
         return await self._try(caller, messages, ask)
+
+    def _prepared(self, model: "BaseChatModel", key: object, make: Callable[[], Any]) -> Any:
+        """A model that knows which tools or form it is asked with: to tell it takes longer than a short call."""
+        place = (id(model), key)
+        if place not in self._ready:
+            if len(self._ready) >= READY_MOST:
+                del self._ready[next(iter(self._ready))]
+            self._ready[place] = make()
+        return self._ready[place]
 
     async def _try(
         self,
@@ -168,10 +181,11 @@ class Models:
                     await asyncio.sleep(BACKOFF_S * 2 ** (attempt - 1))
                 await self._refuse_beyond_budget(caller, name, expected)
                 try:
-                    await self._admitted(caller, name, expected, give_up)
-                    with self._under_way(caller.mission_id, expected):
-                        async with asyncio.timeout(self._settings.model_timeout_s):
-                            answer, message = await ask(model)
+                    async with away():
+                        await self._admitted(caller, name, expected, give_up)
+                        with self._under_way(caller.mission_id, expected):
+                            async with asyncio.timeout(self._settings.model_timeout_s):
+                                answer, message = await ask(model)
                 except Exception as error:  # noqa: BLE001 - each integration raises its own kinds; none is fatal to the next model
                     # Not as its cause: providers quote keys and prompts in their messages, and a cause is printed.
                     failure = self._meaning(name, error)

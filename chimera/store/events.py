@@ -1,6 +1,7 @@
 """Live events: to listeners in this process at once, and through Redis to whoever watches from elsewhere.
 
-Events may be lost, and nothing depends on them: what must last is in Postgres.
+Events may be lost, and nothing depends on them: what must last is in Postgres. So nobody waits for Redis: what comes
+while one batch is on its way goes with the next.
 """
 
 import asyncio
@@ -32,24 +33,48 @@ class EventBus:
         self._redis = redis
         self._clock = clock
         self._listeners: dict[str, set[asyncio.Queue[Event]]] = {}
+        self._waiting: list[Event] = []
+        self._sending: asyncio.Task[None] | None = None
         self._retry_at = 0.0
 
     async def publish(self, mission_id: str, kind: str, **data: Any) -> None:
-        """Tell everybody who watches the mission."""
+        """Tell everybody who watches the mission: those in this process now, the others soon."""
         event = Event(mission_id=mission_id, kind=kind, at=self._clock.now().isoformat(), data=as_stored(data))
         for queue in self._listeners.get(mission_id, ()):
             if not queue.full():  # a listener that does not read loses events, the mission loses no time
                 queue.put_nowait(event)
-        if self._clock.monotonic() < self._retry_at:
-            return  # a Redis that hangs must not slow every step of every mission
+        if self._clock.monotonic() < self._retry_at or len(self._waiting) >= QUEUE_SIZE:
+            return  # a Redis that hangs must not slow or fill a process
+        self._waiting.append(event)
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send_all())
+
+    async def flush(self) -> None:
+        """Return when everything published so far has reached Redis, or was given up."""
+        while self._sending is not None:
+            await asyncio.wait([self._sending])
+
+    async def _send_all(self) -> None:
         try:
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.xadd(_key(mission_id), {"event": event.model_dump_json()}, maxlen=KEEP_EVENTS, approximate=True)
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                await self._send(batch)
+        finally:
+            self._sending = None
+
+    async def _send(self, batch: list[Event]) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        for event in batch:
+            key = _key(event.mission_id)
+            pipe.xadd(key, {"event": event.model_dump_json()}, maxlen=KEEP_EVENTS, approximate=True)
+        for mission_id in dict.fromkeys(event.mission_id for event in batch):
             pipe.expire(_key(mission_id), KEEP_S)
+        try:
             await pipe.execute()
         except (RedisError, OSError) as error:
             log.warning("live events do not reach Redis: %s", type(error).__name__)
             self._retry_at = self._clock.monotonic() + PAUSE_S
+            self._waiting.clear()
 
     @asynccontextmanager
     async def listen(self, mission_id: str) -> AsyncGenerator[asyncio.Queue[Event]]:

@@ -4,7 +4,6 @@ Run as ``python -m chimera.bench.fleet.process JSON``; it prints one JSON object
 """
 
 import asyncio
-import gc
 import json
 import os
 import random
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from chimera.app import Roles, open_app
 from chimera.bench.fleet.leaf import Leaf, SimulatedTools, SlowModel, mission_id, simulated
 from chimera.core.settings import Settings
+from chimera.fleet.collector import calm_collector
 
 RUNS_PER_MISSION = 100
 
@@ -97,8 +97,7 @@ async def _measured(load: Load, model: SlowModel, leaves: list[Leaf], tools: Sim
             now -= 1
 
     await leaves[0].work("run-warm")
-    gc.collect()
-    gc.freeze()
+    calm_collector()
     await asyncio.sleep(max(first - loop.time(), 0.0))
     seen.rss_before_kb, cpu = _rss_kb(), time.process_time()
     async with asyncio.TaskGroup() as group:

@@ -49,6 +49,7 @@ async def _work(settings: "Settings", plan: "WorkerPlan") -> int:
 
     from chimera.app import open_app, open_engine
     from chimera.cli.working import session
+    from chimera.fleet.collector import calm_collector
     from chimera.fleet.worker import Worker
 
     async with open_app(settings) as app, open_engine(settings, app.pool, app.database_url) as engine:
@@ -56,6 +57,7 @@ async def _work(settings: "Settings", plan: "WorkerPlan") -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
+        calm_collector()
         tell(f"{plan.id}: up to {plan.concurrency} agents, engine {engine.name}")
         await worker.run()
         tell(f"{plan.id}: stopped; what was not finished goes to others")

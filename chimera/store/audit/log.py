@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from chimera.store.audit.signing import Signer
 
 _LOG = logging.getLogger(__name__)
+_INSERT = """
+    INSERT INTO audit_events (tenant, seq, mission_id, kind, body, prev_hash, hash)
+    SELECT %s, * FROM unnest(%s::bigint[], %s::text[]::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
+"""
 
 
 class AuditLog:
@@ -92,17 +96,13 @@ class AuditLog:
         head = await cursor.fetchone()
         first, last = (int(head["seq"]), str(head["hash"])) if head else (0, GENESIS)
         hashes: dict[int, str] = {}
-        rows: list[tuple[Any, ...]] = []
+        rows: list[tuple[int, str | None, str, str, str, str]] = []
         for seq, (place, (event, at)) in enumerate(batch.items(), first + 1):
             body = body_of(event, seq, at)
             previous, last = last, digest(last + body)
             hashes[place] = last
-            rows.append((tenant, seq, event.mission_id, event.kind, body, previous, last))
-        await connection.cursor().executemany(
-            "INSERT INTO audit_events (tenant, seq, mission_id, kind, body, prev_hash, hash) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            rows,
-        )
+            rows.append((seq, event.mission_id, event.kind, body, previous, last))
+        await connection.execute(_INSERT, (tenant, *map(list, zip(*rows, strict=True))))
         seq = first + len(rows)
         await connection.execute("UPDATE audit_heads SET seq = %s, hash = %s WHERE tenant = %s", (seq, last, tenant))
         if self._signer is not None and seq // self._signer.every > first // self._signer.every:

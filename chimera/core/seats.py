@@ -1,0 +1,82 @@
+"""Seats: how many of a process's agents compute at once, however many there are.
+
+An event loop with thousands of runnable tasks takes seconds for a round, and whoever waits for an answer that takes a
+few rounds waits for many of them: deadlines of guards pass although nothing is slow. So an agent computes in a
+seat only, and leaves it while it waits for a model or a tool. Those who wait for a seat get one in the order they came.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+MOST = 64
+"""Enough that group commits stay large and the processor busy while some wait for Postgres."""
+
+
+class Seats:
+    """A number of seats, to be had in order."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._free = asyncio.Semaphore(most)
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncGenerator[None]:
+        """Have a seat for the length of the block, also in the tasks that are started in it."""
+        seat = _Seat(self._free)
+        await seat.take()
+        token = _MINE.set(seat)
+        try:
+            yield
+        finally:
+            _MINE.reset(token)
+            seat.give_back()
+
+
+@asynccontextmanager
+async def away() -> AsyncGenerator[None]:
+    """Give the seat back, if there is one, while something outside is waited for; have one again after the block.
+
+    Of several tasks that share a seat, the first that leaves gives it back and the last that returns takes it.
+    """
+    seat = _MINE.get()
+    if seat is None:
+        yield
+        return
+    seat.away += 1
+    seat.give_back()
+    try:
+        yield
+    except asyncio.CancelledError:  # whoever is told to stop queues for nothing
+        seat.away -= 1
+        raise
+    except BaseException:
+        await seat.back()
+        raise
+    await seat.back()
+
+
+class _Seat:
+    """One seat, held or given back."""
+
+    def __init__(self, free: asyncio.Semaphore) -> None:
+        self._free = free
+        self._held = False
+        self.away = 0
+
+    async def take(self) -> None:
+        await self._free.acquire()
+        self._held = True
+
+    async def back(self) -> None:
+        self.away -= 1
+        if not self.away and not self._held:
+            await self.take()
+
+    def give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._free.release()
+
+
+_MINE: ContextVar[_Seat | None] = ContextVar("the seat that this task has", default=None)
