@@ -10,9 +10,10 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from math import inf
 from typing import Any, cast
 
 import regex
@@ -41,8 +42,18 @@ _ASCII = {"d": "0-9", "w": "A-Za-z0-9_"}
 @dataclass
 class _Work:
     steps: int = STEPS_MAX
-    cpu_until: float = field(default_factory=lambda: time.thread_time() + CPU_S)
+    cpu_until: float = inf  # set at the first look at the clock, which most checks are too short for
     seconds: float = PATTERNS_S
+
+    def is_endless(self) -> bool:
+        """Whether there are no steps left, or no time."""
+        if self.steps < 0:
+            return True
+        if self.steps % 256:
+            return False
+        now = time.thread_time()
+        self.cpu_until = min(self.cpu_until, now + CPU_S)
+        return now > self.cpu_until
 
 
 _work: ContextVar[_Work] = ContextVar("what is left of the work of the check under way")
@@ -145,7 +156,7 @@ def _counted(keyword: _Keyword, cost: int) -> _Keyword:
     def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
         work = _work.get()
         work.steps -= cost
-        if work.steps < 0 or (work.steps % 256 == 0 and time.thread_time() > work.cpu_until):
+        if work.is_endless():
             raise _Endless
         return keyword(validator, value, instance, schema)
 
