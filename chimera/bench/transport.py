@@ -30,11 +30,11 @@ async def measure_transport(*, quick: bool) -> Measured:
     """CPU milliseconds of this process for each call through LangChain's client, ``AT_ONCE`` of them at a time."""
     began, at = time.monotonic(), SystemClock().now().isoformat(timespec="seconds")
     calls = 600 if quick else 4_000
-    async with simulated_provider(LATENCY_S) as url:
-        plain, failed_plain = await _measure(url, calls, {})
+    async with simulated_provider(str(LATENCY_S)) as provider:
+        plain, failed_plain = await _measure(provider.url, calls, {})
         client = pooled_client()
         try:
-            ours, failed_ours = await _measure(url, calls, {"http_async_client": client})
+            ours, failed_ours = await _measure(provider.url, calls, {"http_async_client": client})
         finally:
             await client.aclose()
     conditions = {

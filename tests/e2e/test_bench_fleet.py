@@ -1,10 +1,14 @@
 """``chimera bench fleet`` runs real agents on two worker processes, and loses and repeats none. Proves FR-368."""
 
 import asyncio
+import json
 
 import pytest
 
 from chimera.bench.fleet import run
+from chimera.bench.fleet.costs import Cost
+from chimera.bench.fleet.model import Latencies
+from chimera.bench.fleet.provider import reply_after
 from chimera.core.errors import InputError
 
 
@@ -19,6 +23,49 @@ def test_agents_of_two_workers_all_end_once(runner: str) -> None:
     assert figures["added_p99_ms"] >= figures["added_p50_ms"] > 0
     assert figures["python_ms_per_run"] > 0
     assert figures["postgres_ms_per_run"] > 0
+    assert figures["cpu_ratio_bare"] == pytest.approx(figures["chimera_cpu_ms"] / figures["bare_cpu_ms"], abs=0.02)
+    assert figures["cpu_ratio_stock"] == pytest.approx(figures["stock_cpu_ms"] / figures["chimera_cpu_ms"], abs=0.02)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_agents_whose_model_is_behind_http() -> None:
+    found = asyncio.run(run.measure_fleet("http", "lean", in_flight=20, quick=True)).plain()
+    figures = found["figures"]
+    assert (figures["lost"], figures["duplicated"]) == (0, 0), found["conditions"]["failed"]
+    assert figures["provider_ms_per_run"] > 0
+
+
+async def test_the_highest_number_is_between_one_that_is_late_and_one_that_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    async def tried(servers: object, trial: run.Trial, provider: object) -> dict[str, float]:
+        number = trial.runs // 2
+        asked.append(number)
+        return {"added_p99_ms": 100.0 if number <= 700 else 9_000.0, "lost": 0}
+
+    monkeypatch.setattr(run, "_tried", tried)
+    trial, figures = await run._highest(None, run.CASES["2s"], "lean", 2.0, Cost(10.0, 2.0, 80.0), None)  # type: ignore[arg-type]  # pyright: ignore
+    assert 700 / run.NEAR <= figures["highest_in_flight"] <= 700
+    assert trial.runs // 2 == pytest.approx(figures["highest_in_flight"], abs=1)
+    assert len(asked) == len(set(asked)) <= run.TRIALS
+
+
+def test_the_provider_and_whoever_measures_agree_on_how_long_a_call_takes() -> None:
+    latencies = Latencies(2.0, 7)
+    reply = reply_after(latencies)
+    asked = [{"role": "system", "content": ""}, {"role": "user", "content": '{"task": "Search. run-12"}'}]
+    tools = [{"function": {"name": "notes__search"}}]
+    first, said = reply({"messages": asked, "tools": tools})
+    assert said["tool_calls"][0]["function"]["name"] == "notes__search"
+    second, said = reply({"messages": [*asked, {"role": "tool", "content": "found"}], "tools": tools})
+    assert said["content"]
+    third, said = reply({"messages": asked, "tools": [{"function": {"name": "Opinion"}}]})
+    assert json.loads(said["tool_calls"][0]["function"]["arguments"])["confidence"] > 0.9
+    assert first + second + third == latencies.total("run-12") > 0
+    assert latencies.total("run-12") != latencies.total("run-13")
 
 
 def test_an_unknown_case_is_refused() -> None:

@@ -1,36 +1,24 @@
 """One unit of work: an agent that asks its model, uses a tool behind the real guards, asks again, and is judged.
 
-The model and the tool are simulated, and nothing else is: three model calls that take as long as they are told to, one
-call of a tool that answers at once.
+The model and the tool are simulated, and nothing else is: three model calls (see ``model``), one call of a tool that
+answers at once.
 """
 
-import asyncio
 import json
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
-from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatResult
-from pydantic import PrivateAttr
-
 from chimera.app import App
+from chimera.bench.fleet.model import CRITERION
 from chimera.core.contracts import Criterion, Mission, Task, TaskResult
-from chimera.core.ids import derived_id
 from chimera.fleet.dispatch import AgentRun
 from chimera.guards.effects import Effects, ToolListing
-from chimera.models.scripted import ScriptedModel
 from chimera.nodes.context import Context
 from chimera.nodes.judge import JudgeRequest
 from chimera.store.effects import EffectJournal
 from chimera.tools.capability import Capability, ToolResult
 
-CALLS = 3
-"""Model calls of one run: two turns of the agent, and the judge's opinion."""
-CRITERION = "the answer says what was found"
 SEARCH = Capability(
     name="notes__search",
     server="notes",
@@ -49,6 +37,11 @@ SEARCH = Capability(
 _WORDS = ("orders", "prices", "team", "shop", "answer", "page", "week", "report", "returns", "stock", "Monday", "help")
 
 
+def found_text(pick: random.Random) -> str:
+    """About a kilobyte of words."""
+    return " ".join(pick.choice(_WORDS) for _ in range(160))
+
+
 @dataclass
 class SimulatedTools:
     """A tool server without a server: every search finds about a kilobyte that nobody has seen before."""
@@ -65,51 +58,8 @@ class SimulatedTools:
     ) -> ToolResult:
         """Answer at once."""
         self.calls += 1
-        text = " ".join(self.pick.choice(_WORDS) for _ in range(160)) + f" {self.calls}"
+        text = f"{found_text(self.pick)} {self.calls}"
         return ToolResult(data={"found": [text]}, size=len(text))
-
-
-class SlowModel(ScriptedModel):
-    """Asks for a search, then answers, then judges: each after its latency. ``waited`` sums up what calls took."""
-
-    _median_s: float = PrivateAttr(default=0.0)
-    _pick: random.Random = PrivateAttr(default_factory=random.Random)
-    _waited: dict[str, float] = PrivateAttr(default_factory=dict[str, float])
-
-    def slow(self, median_s: float, pick: random.Random) -> "SlowModel":
-        """Calls take a log-normal time with this median and a heavy tail (sigma 0.4); 0 takes none."""
-        self._median_s, self._pick = median_s, pick
-        return self
-
-    def waited(self, run: str) -> float:
-        """Seconds that the calls of a run have taken, and forget it."""
-        return self._waited.pop(run, 0.0)
-
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        offered = [tool["function"]["name"] for tool in kwargs.get("tools", [])]
-        latency = self._median_s * self._pick.lognormvariate(0.0, 0.4) if self._median_s else 0.0
-        run = next((part for part in str(messages[1].content).split() if part.startswith("run-")), "").rstrip('.,"}')
-        self._waited[run] = self._waited.get(run, 0.0) + latency
-        await asyncio.sleep(latency)
-        return ChatResult(generations=[ChatGeneration(message=_said(messages, offered))])
-
-
-def _said(messages: Sequence[BaseMessage], offered: Sequence[str]) -> AIMessage:
-    usage = UsageMetadata(input_tokens=400, output_tokens=60, total_tokens=460)
-    if "Opinion" in offered:
-        verdict = {"checks": [{"criterion": CRITERION, "passed": True, "why": "it does"}], "confidence": 0.95}
-        call = ToolCall(name="Opinion", args=verdict, id="call-judge")
-        return AIMessage("", tool_calls=[call], usage_metadata=usage)
-    if any(isinstance(message, ToolMessage) for message in messages):
-        return AIMessage("The notes of this week speak of orders and prices.", usage_metadata=usage)
-    call = ToolCall(name=offered[0], args={"text": "orders and prices", "limit": 5}, id="call-search")
-    return AIMessage("", tool_calls=[call], usage_metadata=usage)
 
 
 def simulated(app: App, pick: random.Random) -> tuple[Context, SimulatedTools]:
@@ -166,8 +116,3 @@ class Leaf:
             [json.dumps(found.plain()) for found in result.observations],
         )
         return (await self.context.judge.judge(request, self.context)).outcome == "approve"
-
-
-def mission_id(seed: int, number: int) -> str:
-    """The id of the mission of a block of runs."""
-    return derived_id("bench", seed, number)

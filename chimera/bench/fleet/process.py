@@ -1,6 +1,7 @@
 """One worker process of the benchmark: runs agents that arrive evenly, and says how much later than needed they ended.
 
-Run as ``python -m chimera.bench.fleet.process JSON``; it prints one JSON object.
+Run as ``python -m chimera.bench.fleet.process JSON``. It says ``ready`` when it is, begins at the time that it is told
+on standard input, in seconds since the epoch, and prints one JSON object in the end.
 """
 
 import asyncio
@@ -13,18 +14,22 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from chimera.app import Roles, open_app
-from chimera.bench.fleet.leaf import Leaf, SimulatedTools, SlowModel, mission_id, simulated
+from chimera.bench.fleet.leaf import Leaf, SimulatedTools, simulated
+from chimera.bench.fleet.model import Latencies, SlowModel
+from chimera.core.ids import derived_id
 from chimera.core.settings import Settings
 from chimera.fleet.collector import calm_collector
 
 RUNS_PER_MISSION = 100
+WARM = 20
+"""Runs before it is ready."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one process does: ``runs`` agents that arrive evenly over ``arrive_s`` seconds, from ``at`` on.
+    """What one process does: ``runs`` agents that arrive evenly over ``arrive_s`` seconds.
 
-    ``median_s``: of a model call. ``at``: seconds since the epoch.
+    ``median_s``: of a model call. ``provider``: base URL of the model, or "" for the one in process.
     """
 
     home: str
@@ -35,7 +40,38 @@ class Load:
     arrive_s: float
     median_s: float
     seed: int
-    at: float
+    worker: int = 0
+    provider: str = ""
+
+    def run_named(self, number: object) -> str:
+        """The name of a run, which no other worker has."""
+        return f"run-{self.worker}-{number}"
+
+    def mission_of(self, number: int) -> str:
+        """The id of the mission of a block of runs."""
+        return derived_id("bench", self.seed, self.worker, number)
+
+    @property
+    def latencies(self) -> Latencies:
+        """How long the model takes."""
+        return Latencies(self.median_s, self.seed)
+
+    @property
+    def settings(self) -> Settings:
+        """Of the worker: as many at once as come, and no limit on tokens."""
+        return Settings.model_validate(
+            {
+                "home": self.home,
+                "database_url": self.database_url,
+                "redis_url": self.redis_url,
+                "agent_runner": self.runner,
+                "max_parallel": 1_000_000,
+                "max_tokens": 10**12,
+                "model": "openai:simulated" if self.provider else "simulated",
+                "model_base_url": self.provider or None,
+                "model_api_key": "none",
+            }
+        )
 
 
 @dataclass
@@ -54,50 +90,38 @@ class Seen:
 
 async def carry_out(load: Load) -> Seen:
     """Do it."""
-    pick = random.Random(load.seed)
-    settings = Settings.model_validate(
-        {
-            "home": load.home,
-            "database_url": load.database_url,
-            "redis_url": load.redis_url,
-            "agent_runner": load.runner,
-            "max_parallel": 1_000_000,
-            "max_tokens": 10**12,
-            "model": "simulated",
-        }
-    )
-    model = SlowModel(script=[]).slow(load.median_s, pick)
-    async with open_app(settings, Roles(models={"*": model})) as app:
-        context, tools = simulated(app, pick)
-        leaves: list[Leaf] = []
-        for number in range(-(-load.runs // RUNS_PER_MISSION)):
-            leaf = Leaf(context, mission_id(load.seed, number))
+    models = None if load.provider else {"*": SlowModel(script=[]).slow(load.latencies)}
+    async with open_app(load.settings, Roles(models=models)) as app:
+        context, tools = simulated(app, random.Random(load.seed))
+        leaves = [Leaf(context, load.mission_of(number)) for number in range(-(-load.runs // RUNS_PER_MISSION))]
+        for leaf in leaves:
             await context.missions.create(leaf.mission_id, leaf.mission)
-            leaves.append(leaf)
-        return await _measured(load, model, leaves, tools)
+        return await _measured(load, leaves, tools)
 
 
-async def _measured(load: Load, model: SlowModel, leaves: list[Leaf], tools: SimulatedTools) -> Seen:
+async def _measured(load: Load, leaves: list[Leaf], tools: SimulatedTools) -> Seen:
     seen, now = Seen(), 0
     loop = asyncio.get_running_loop()
-    first = loop.time() + max(load.at - time.time(), 0.0)
 
     async def one(number: int, due: float) -> None:
         nonlocal now
         now += 1
         seen.in_flight = max(seen.in_flight, now)
-        name = f"run-{number}"
+        name = load.run_named(number)
         try:
             approved = await leaves[number // RUNS_PER_MISSION].work(name)
             seen.approved += approved
-            seen.added.append(loop.time() - due - model.waited(name))
+            seen.added.append(loop.time() - due - load.latencies.total(name))
         except Exception as error:  # noqa: BLE001 - counted, and told
             seen.failed.append(f"{type(error).__name__}: {error}"[:200])
         finally:
             now -= 1
 
-    await leaves[0].work("run-warm")
+    await asyncio.gather(*(leaves[0].work(load.run_named(f"warm-{number}")) for number in range(WARM)))
     calm_collector()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    first = loop.time() + float(await asyncio.to_thread(sys.stdin.readline)) - time.time()
     await asyncio.sleep(max(first - loop.time(), 0.0))
     seen.rss_before_kb, cpu = _rss_kb(), time.process_time()
     async with asyncio.TaskGroup() as group:
@@ -108,7 +132,7 @@ async def _measured(load: Load, model: SlowModel, leaves: list[Leaf], tools: Sim
             group.create_task(one(number, due))
     seen.cpu_s = time.process_time() - cpu
     seen.rss_peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seen.tool_calls = tools.calls - 1  # that of the warm-up
+    seen.tool_calls = tools.calls - WARM
     return seen
 
 

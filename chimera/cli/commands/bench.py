@@ -42,13 +42,16 @@ def runners_command(quick: Quick = False, json: Json = False) -> None:
 
 @app.command("fleet")
 def fleet_command(
-    case: Annotated[str, typer.Option("--case", metavar="CASE", help="10s, 2s, 20k or burst.")] = "2s",
+    case: Annotated[str, typer.Option("--case", metavar="CASE", help="10s, 2s, 20k, burst or http.")] = "2s",
     runner: Annotated[str, typer.Option("--runner", metavar="NAME", help="lean or stock.")] = "lean",
     in_flight: Annotated[int, typer.Option("--in-flight", metavar="N", help="Instead of the case's own.")] = 0,
+    highest: Annotated[
+        bool, typer.Option("--highest", help="Look for the highest number in flight whose p99 is below 2 s.")
+    ] = False,
     quick: Quick = False,
     json: Json = False,
 ) -> None:
     """Measure agents at once: how much later than needed they end, what one costs, and whether any is lost."""
     from chimera.bench.fleet.run import main_fleet
 
-    raise typer.Exit(main_fleet(case, runner, in_flight=in_flight, quick=quick, as_json=json))
+    raise typer.Exit(main_fleet(case, runner, in_flight=in_flight, highest=highest, quick=quick, as_json=json))
