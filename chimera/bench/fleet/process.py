@@ -92,6 +92,7 @@ async def carry_out(load: Load) -> Seen:
     """Do it."""
     models = None if load.provider else {"*": SlowModel(script=[]).slow(load.latencies)}
     async with open_app(load.settings, Roles(models=models)) as app:
+        await asyncio.to_thread(app.context.models.check)
         context, tools = simulated(app, random.Random(load.seed))
         leaves = [Leaf(context, load.mission_of(number)) for number in range(-(-load.runs // RUNS_PER_MISSION))]
         for leaf in leaves:

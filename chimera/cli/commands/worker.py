@@ -57,6 +57,8 @@ async def _work(settings: "Settings", plan: "WorkerPlan") -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
+        # Before the first run: to import a provider's client takes seconds, in which no guard could answer in time.
+        await asyncio.to_thread(app.context.models.check)
         calm_collector()
         tell(f"{plan.id}: up to {plan.concurrency} agents, engine {engine.name}")
         await worker.run()
