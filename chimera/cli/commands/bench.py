@@ -1,5 +1,6 @@
 """``chimera bench``: what the parts cost on this machine."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,3 +56,26 @@ def fleet_command(
     from chimera.bench.fleet.run import main_fleet
 
     raise typer.Exit(main_fleet(case, runner, in_flight=in_flight, highest=highest, quick=quick, as_json=json))
+
+
+@app.command("peers")
+def peers_command(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Frameworks to measure; default: all.")
+    ] = None,
+    sizes: Annotated[
+        str, typer.Option("--sizes", metavar="N,N", help="Agents in flight. Default: 1,100,1000,10000.")
+    ] = "",
+    work: Annotated[
+        Path | None,
+        typer.Option("--work", metavar="DIR", help="Where environments are kept; default: beside the data."),
+    ] = None,
+    quick: Quick = False,
+    json: Json = False,
+) -> None:
+    """Measure the same work on other frameworks, each in an environment of its own; needs a checkout."""
+    from chimera.bench.peers.run import asked, main_peers
+    from chimera.core.settings import load_settings
+
+    place = work or load_settings().home / "bench-peers"
+    raise typer.Exit(main_peers(asked(only or [], sizes, place, quick=quick), as_json=json, quick=quick))
