@@ -44,7 +44,7 @@ class OwnModel(Model):
 
 @asynccontextmanager
 async def opened(simulated: Simulated) -> AsyncGenerator[Work]:
-    """The agents are made once, as the documentation does."""
+    """Each run has copies of the agents: runs that share one are compared with each other, and that is quadratic."""
     set_tracing_disabled(True)
     tools = [function_tool(search)]
     worker = Agent(name="worker", instructions=WORKER, tools=tools, model=OwnModel(simulated, "worker"))
@@ -52,8 +52,8 @@ async def opened(simulated: Simulated) -> AsyncGenerator[Work]:
     config = RunConfig(tracing_disabled=True)
 
     async def work(run: str) -> tuple[str, str]:
-        answer = (await Runner.run(worker, task_of(run), run_config=config)).final_output
-        return answer, (await Runner.run(judge, to_judge(run, answer), run_config=config)).final_output
+        answer = (await Runner.run(worker.clone(), task_of(run), run_config=config)).final_output
+        return answer, (await Runner.run(judge.clone(), to_judge(run, answer), run_config=config)).final_output
 
     yield work
 

@@ -20,6 +20,8 @@ Work = Callable[[str], Awaitable[tuple[str, str]]]
 """Does the run of that name: the agent's answer, and the judge's words."""
 Opened = Callable[[Simulated], AbstractAsyncContextManager[Work]]
 WARM = 5
+COLLECTOR = (100_000, 50, 1_000)
+"""Python's own thresholds make its collector walk through every agent's state again and again, whatever the framework."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ async def measure(
 
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECTOR)
     before, calls = _resident_kb("VmRSS"), model.calls
     _forget_peak()
     cpu, others, began = time.process_time(), others_cpu_s(), loop.time()

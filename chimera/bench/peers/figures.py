@@ -48,10 +48,11 @@ class Row:
     added_p99_ms: float = 0.0
     kb_per_agent: float = 0.0
     calls: float = 0.0
+    machine_load: float = 0.0
 
 
-def row_of(peer: Peer, load: Load, seen: Seen) -> Row:
-    """The row of one answer."""
+def row_of(peer: Peer, load: Load, seen: Seen, machine_load: float = 0.0) -> Row:
+    """The row of one answer; ``machine_load``: the load average of the machine before it."""
     late = seen.timed_out and not seen.errors
     reached = seen.done == load.runs and not seen.errors and not seen.wrong
     state = OK if reached else LATE if late else FAILED
@@ -72,6 +73,7 @@ def row_of(peer: Peer, load: Load, seen: Seen) -> Row:
         added_p99_ms=round(p99, 1),
         kb_per_agent=round(seen.peak_kb / load.in_flight, 1) if load.in_flight >= MEMORY_FROM else 0.0,
         calls=round(seen.calls / done, 2),
+        machine_load=round(machine_load, 2),
     )
 
 

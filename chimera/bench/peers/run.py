@@ -86,7 +86,8 @@ async def measure_peers(
                 continue
             _say(f"{peer.name}: {size:,} in flight")
             weight = Load(size, runs_for(size), asked.median_s, asked.seed, asked.limit_s)
-            row = row_of(peer, weight, await ask(peer, pythons[peer.name], weight, folder))
+            machine_load = os.getloadavg()[0]
+            row = row_of(peer, weight, await ask(peer, pythons[peer.name], weight, folder), machine_load)
             rows.append(row)
             if row.state != OK:
                 failed[peer.name] = f"{size:,} were too many" if row.done else row.why
