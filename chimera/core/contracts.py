@@ -184,6 +184,16 @@ class Artifact(Contract):
     sha256: str
 
 
+class Threat(StrEnum):
+    """How dangerous a guarded request looks."""
+
+    NONE = "none"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
 class Observation(Contract):
     """What one tool call gave, as the guards let it through: for the judge, and for the labels of its values."""
 
@@ -191,6 +201,7 @@ class Observation(Contract):
     arguments: dict[str, Any] = Field(default_factory=dict, description="those of the call, if they were small")
     text: str
     whole: bool = Field(default=True, description="whether nothing was cut off, neither text nor arguments")
+    threat: Threat = Threat.NONE
 
 
 class TaskResult(Contract):
@@ -237,16 +248,6 @@ class MissionResult(Contract):
 
 
 # --- who decides -------------------------------------------------------------------------------------------------
-
-
-class Threat(StrEnum):
-    """How dangerous a guarded request looks."""
-
-    NONE = "none"
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
 
 
 class Decision(Contract):

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
 
     policy: Path | None = Field(default=None, description="security policy instead of the one Chimera ships with")
     extraction: Literal["never", "on_threat", "always"] = Field(
-        default="never", description="when an agent is shown typed values of a tool result instead of its text"
+        default="on_threat", description="when a model is shown typed values of what others wrote instead of its text"
     )
 
     audit_key: Path | None = Field(

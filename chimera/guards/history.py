@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from chimera.core.contracts import Observation
+from chimera.core.contracts import Observation, Threat
 from chimera.core.ids import derived_id
 from chimera.core.state import AgentState, Plain
 from chimera.guards.effects import Effects
@@ -40,6 +40,7 @@ def kept(observation: Plain) -> Observation:
         arguments=arguments if small else {},
         text=text[:TEXT_KEPT],
         whole=small and len(text) <= TEXT_KEPT,
+        threat=observation.get("threat", Threat.NONE),
     )
 
 

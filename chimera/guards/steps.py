@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 
-from chimera.core.contracts import Decision, Evidence, Mission, ReviewDecision, ReviewItem, ReviewPoint, Task, Threat
+from chimera.core.contracts import Decision, Mission, ReviewDecision, ReviewItem, ReviewPoint, Task, Threat
 from chimera.core.errors import ChimeraError
 from chimera.core.ids import derived_id
 from chimera.core.settings import Settings
@@ -18,6 +18,7 @@ from chimera.core.tasks import together
 from chimera.guards.effects import ApprovedCall, Effects, ToolCatalog
 from chimera.guards.extraction.acting import Extraction
 from chimera.guards.extraction.extractor import Asked
+from chimera.guards.extraction.view import view_of
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.history import effect_keys, effects_before, made, seen
 from chimera.guards.permissions.directory import Directory, Kind
@@ -27,9 +28,6 @@ from chimera.store.events import EventBus
 from chimera.store.missions import MissionStore
 from chimera.store.usage import UsageLog
 from chimera.tools.capability import Capability, ToolResult
-
-MODEL_VIEW_BYTES = 40_000
-"""How much of a tool result a model is shown; the whole one stays with the judge and the artifacts."""
 
 
 class EdgeServices(Protocol):
@@ -272,40 +270,28 @@ async def _judge_result(
         # What a tool says of its own deed is a receipt, and nothing that a claim could cite.
         "evidence": [item.plain() for item in result.evidence] if capability and capability.read_only else [],
     }
-    return await _shown(state, services, result, capability, decision.threat), observation
+    raw = ToolResult.model_validate(found["result"])
+    return await _shown(state, services, result, capability, decision, raw), observation
 
 
 async def _shown(
-    state: AgentState, services: EdgeServices, result: ToolResult, capability: Capability | None, threat: Threat
+    state: AgentState,
+    services: EdgeServices,
+    result: ToolResult,
+    capability: Capability | None,
+    decision: Decision,
+    raw: ToolResult,
 ) -> Plain:
-    """What a model sees of a result: itself, or of one that looks like an attack its typed values."""
-    if not services.extraction.of_results(threat):
-        return _view(result)
+    """What a model sees of a result: itself, or typed values of what looks like an attack in it."""
+    if not services.extraction.of_results(decision.threat):
+        return view_of(result)
     about = {"task": state["task"]["id"], "capability": capability.name if capability else ""}
-    asked = Asked(state["mission_id"], state["mission"], _agent(state), threat, about)
-    await _tell(state, services, "extracted", capability=about["capability"], threat=threat.value)
-    return await services.extraction.result(result, capability, asked)
-
-
-def _view(result: ToolResult) -> Plain:
-    """What a model sees of a result: data before text, evidence as ids with text, cut to a bounded size."""
-    data = {key: value for key, value in (result.data or {}).items() if key != "evidence"}
-    evidence: list[Evidence] = list(result.evidence)
-    view: Plain = {
-        "data": data or None,
-        "text": "" if data else result.text,
-        "evidence": [],
-    }
-    room = MODEL_VIEW_BYTES - len(json.dumps(view, ensure_ascii=False))
-    if room < 0:
-        view["data"], view["text"] = None, (result.text or json.dumps(data))[: MODEL_VIEW_BYTES // 2]
-        room = MODEL_VIEW_BYTES // 2
-    for item in evidence:
-        room -= len(item.text) + len(item.id) + 40
-        if room < 0:
-            break
-        view["evidence"].append({"id": item.id, "text": item.text, "source": item.source})
-    return view
+    asked = Asked(state["mission_id"], state["mission"], _agent(state), decision.threat, about, decision.rules)
+    shown = await services.extraction.result(result, capability, asked, raw)
+    held = shown.get("withheld", {})
+    counts = {key: held[key] for key in ("records", "of") if key in held}
+    await _tell(state, services, "extracted", capability=about["capability"], threat=decision.threat.value, **counts)
+    return shown
 
 
 def _message(state: AgentState, call: Plain, content: Plain, *, failed: bool) -> ToolMessage:

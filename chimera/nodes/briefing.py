@@ -44,8 +44,7 @@ async def advised(state: AgentState, context: Context) -> list[str]:
     if decision.payload is not None:
         reasons = cast("list[str]", decision.payload["reasons"])
     if context.extraction.of_messages(decision.threat):
-        text, _ = await context.extraction.message("\n".join(reasons), [], _asked(state, decision, "judge"))
-        return text.splitlines()
+        return await context.extraction.reasons(reasons, _asked(state, decision, "judge"))
     return reasons
 
 
@@ -78,7 +77,7 @@ async def briefed(state: AgentState, context: Context) -> AgentState:
 
 def _asked(state: AgentState, decision: Decision, whose: str) -> Asked:
     about = {"task": state["task"]["id"], "from": whose}
-    return Asked(state["mission_id"], state["mission"], _agent(state), decision.threat, about)
+    return Asked(state["mission_id"], state["mission"], _agent(state), decision.threat, about, decision.rules)
 
 
 def _agent(state: AgentState) -> str:

@@ -9,11 +9,22 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 from pydantic import Field
 
-from chimera.core.contracts import Check, Confidence, Contract, Evidence, Plan, Task, TaskResult, Verdict
+from chimera.core.contracts import (
+    Check,
+    Confidence,
+    Contract,
+    Evidence,
+    Plan,
+    Task,
+    TaskResult,
+    Threat,
+    Verdict,
+)
 from chimera.core.errors import ArtifactNotFound, ChimeraError, StoreError
 from chimera.core.spotlight import Marks
 from chimera.core.state import Plain, TeamState
 from chimera.core.tasks import together
+from chimera.guards.extraction.rows import GRAVE
 from chimera.nodes.context import Context
 from chimera.nodes.dispatch import asking_tasks
 from chimera.nodes.grounding import check
@@ -22,6 +33,7 @@ from chimera.nodes.prompts import prompt
 GROUNDED = 0.88
 """Confidence of a result that met every criterion by rule: below auto_approve, as rules see form and not sense."""
 TEXT_MAX = 20_000
+EVIDENCE_MAX = 100
 
 
 class Opinion(Contract):
@@ -33,7 +45,10 @@ class Opinion(Contract):
 
 @dataclass(frozen=True)
 class JudgeRequest:
-    """What a judge is shown: never what the worker thinks of its own work."""
+    """What a judge is shown: never what the worker thinks of its own work.
+
+    ``threat``: the highest that guards found in what tools said.
+    """
 
     mission_id: str
     mission: Plain
@@ -42,6 +57,7 @@ class JudgeRequest:
     documents: list[str]
     evidence: list[Evidence]
     facts: list[str]
+    threat: Threat = Threat.NONE
 
 
 class Judge:
@@ -70,10 +86,13 @@ class Judge:
 
     async def opinion(self, request: JudgeRequest, criteria: list[str], context: Context) -> Opinion:
         """Ask the judge's model. A criterion that it leaves out has failed."""
+        evidence, facts = [item.plain() for item in request.evidence[:EVIDENCE_MAX]], request.facts
+        if request.threat in GRAVE and context.extraction.of_messages(request.threat):
+            evidence, facts = await context.extraction.facts(request.evidence[:EVIDENCE_MAX], facts)
         data = {
             "answer": "\n\n".join(request.documents)[:TEXT_MAX],
-            "evidence": [item.plain() for item in request.evidence[:100]],
-            "observations": [fact[:TEXT_MAX] for fact in request.facts],
+            "evidence": evidence,
+            "observations": [fact[:TEXT_MAX] for fact in facts],
         }
         known = {"task": request.task.instruction, "criteria": criteria}
         opinion = await context.models.structured(
@@ -128,6 +147,7 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
     task = next(item for item in plan.tasks if item.id == task_id)
     result = TaskResult.model_validate(state["outcomes"][task_id])
     earlier = [TaskResult.model_validate(state["outcomes"][need]) for need in plan.before(task_id)]
+    facts = [fact for found in [result, *earlier] for fact in found.observations]
     request = JudgeRequest(
         mission_id=state["mission_id"],
         mission=state["mission"],
@@ -135,7 +155,8 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
         result=result,
         documents=[result.answer, *await _artifact_texts(state["mission_id"], result, context)],
         evidence=[item for found in [result, *earlier] for item in found.evidence],
-        facts=[fact.text for found in [result, *earlier] for fact in found.observations],
+        facts=[fact.text for fact in facts],
+        threat=max((fact.threat for fact in facts), key=list(Threat).index, default=Threat.NONE),
     )
     verdict = await _verdict(request, context)
     await context.record(

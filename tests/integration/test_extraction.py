@@ -12,6 +12,7 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from chimera import ChimeraSwarm, Criterion, Judge, MissionResult, Verdict
+from chimera.guards.extraction.acting import RECORD
 from chimera.nodes.context import Context
 from chimera.nodes.judge import JudgeRequest
 from chimera.store.postgres import fetch
@@ -28,12 +29,6 @@ SAID = [
     {"field": "links", "value": ATTACK},
     {"field": "note", "value": ATTACK},
 ]
-
-
-@pytest.fixture(autouse=True)
-def on_threat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Extraction is switched on."""
-    monkeypatch.setenv("CHIMERA_EXTRACTION", "on_threat")
 
 
 def reading(stage: "Stage", answer: str = "- due 2026-05-15 [{id}]", **fields: Any) -> "Play":
@@ -184,6 +179,7 @@ async def test_evidence_of_an_earlier_task_is_withheld_as_well(stage: "Stage") -
     (message,) = play.requests("worker")[-1].request["earlier"]
     (piece,) = message["evidence"]
     assert result.status == "done"
-    assert (piece["text"], piece["source"]) == ("", "")
+    assert piece["text"] == f"[withheld: {RECORD}] date 2026-05-15; amount 12.50 EUR; address eve@evil.example"
+    assert piece["source"] == ""
     assert f"[{piece['id']}]" in message["answer"]
     assert "previous instructions" not in shown(play)

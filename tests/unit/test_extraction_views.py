@@ -11,8 +11,9 @@ import pytest
 
 from chimera.core.contracts import Evidence, Threat
 from chimera.guards.extraction import Asked, Extractor
-from chimera.guards.extraction.acting import NOTE, VIEW_BYTES, Extraction, When
+from chimera.guards.extraction.acting import NOTE, RECORD, Extraction, When
 from chimera.guards.extraction.projection import Declared, project
+from chimera.guards.extraction.view import VIEW_BYTES
 from chimera.guards.provenance.manifest import read_manifests
 from chimera.tools.capability import Capability, ToolResult
 
@@ -183,4 +184,5 @@ async def test_of_a_message_one_line_is_left_for_each_value() -> None:
         "- amount: 5 EUR [mail:1]",
         "- address: eve@evil.example [mail:1]",
     ]
-    assert kept == [{"id": "mail:1", "text": "", "source": "", "sha256": "b" * 64}]
+    withheld = f"[withheld: {RECORD}] date 2026-05-15; amount 5 EUR; address eve@evil.example"
+    assert kept == [{"id": "mail:1", "text": withheld, "source": "", "sha256": "b" * 64}]

@@ -54,6 +54,13 @@ def _failed(data: Data) -> str:
     return f"tool {_task(data)}: {data.get('capability', '')} failed: {data.get('code', '')} {data.get('message', '')}"
 
 
+def _extracted(data: Data) -> str:
+    found = f"{data.get('capability', '')} (threat {data.get('threat', '')})"
+    if "records" in data:
+        return f"guard {_task(data)}: {data['records']} of {count(data.get('of', 0), 'record')} of {found} withheld"
+    return f"guard {_task(data)}: the text of {found} is withheld, its typed values are shown"
+
+
 _TOLD: dict[str, Callable[[Data], str]] = {
     "teams": lambda data: f"teams: {', '.join(map(str, data.get('teams', [])))}",
     "plan": _plan,
@@ -61,10 +68,7 @@ _TOLD: dict[str, Callable[[Data], str]] = {
     "guard": _guard,
     "tool": lambda data: f"tool {_task(data)}: {data.get('capability', '')}",
     "tool.failed": _failed,
-    "extracted": lambda data: (
-        f"guard {_task(data)}: the text of {data.get('capability', '')} is withheld "
-        f"(threat {data.get('threat', '')}), its typed values are shown"
-    ),
+    "extracted": _extracted,
     "verdict": _verdict,
     "void": lambda data: f"void: the mission was changed; {', '.join(data.get('tasks', []))} is planned anew",
     "review.asked": lambda data: f"review {short(data.get('item', ''))}: {data.get('question', '')}",

@@ -17,6 +17,7 @@ from chimera.core.contracts import Usage
 
 Data = dict[str, Any]
 TRAIL_SHOWN = 15
+WHICH_SHOWN = 40
 
 
 def mission_view(found: Data, artifacts: Path) -> Iterator[RenderableType]:
@@ -38,6 +39,7 @@ def mission_view(found: Data, artifacts: Path) -> Iterator[RenderableType]:
     yield from _list("Missing", result.get("unmet") or [])
     yield from _list("Reasons", result.get("reasons") or [])
     yield from _decisions(found["trail"])
+    yield from _withheld(found["trail"])
     yield from _verdicts(found["tasks"])
     yield from _reviews(found["reviews"])
     yield from _artifacts(found["artifacts"], artifacts / str(mission["id"]))
@@ -120,6 +122,27 @@ def _decisions(trail: list[Data]) -> Iterator[RenderableType]:
             Text(line(why, 160)),
         )
     yield _head("Guard decisions")
+    yield Padding(made, (0, 0, 0, 2))
+
+
+def _withheld(trail: list[Data]) -> Iterator[RenderableType]:
+    """What of the words of others no model was shown as text."""
+    held = [event["data"] for event in trail if event["kind"] == "extracted"]
+    if not held:
+        return
+    made = table("task", "what came", "threat", "withheld", "which and why", "values read by")
+    for data in held:
+        which: Data = data.get("which") or {}
+        records = f"{data['records']} of {count(data.get('of', 0), 'record')}" if "records" in data else "the text"
+        made.add_row(
+            Text(line(data.get("task", ""), 20)),
+            Text(line(data.get("capability") or f"words of {data.get('from', '')}", 50)),
+            Text(str(data.get("threat", ""))),
+            Text(records),
+            Text("\n".join(line(f"{name}: {why}", 120) for name, why in list(which.items())[:WHICH_SHOWN])),
+            Text(str(data.get("by", ""))),
+        )
+    yield _head("Withheld from models", "looks like an attack; typed values were shown")
     yield Padding(made, (0, 0, 0, 2))
 
 

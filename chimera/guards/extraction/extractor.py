@@ -1,7 +1,7 @@
 """The extractor: a model without tools, or rules, read a text; what fits the schema passes, and nothing else does."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -45,13 +45,17 @@ class Extraction(BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """On whose account a text is read, and what the record says of it: names and ids, nothing from the text."""
+    """On whose account a text is read, and what the record says of it: names, ids and counts, nothing from the text.
+
+    ``rules``: those that found the threat.
+    """
 
     mission_id: str
     mission: Mapping[str, Any] = field(default_factory=dict[str, Any])
     agent_id: str = ROLE
     threat: Threat = Threat.NONE
-    about: Mapping[str, str] = field(default_factory=dict[str, str])
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    rules: Sequence[str] = ()
 
     @property
     def caller(self) -> Caller:

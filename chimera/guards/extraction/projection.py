@@ -6,7 +6,7 @@ texts that are left out are read by the extractor like any other text.
 
 import json
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -54,10 +54,14 @@ class Projection:
     texts: list[str] = field(default_factory=list[str])
 
 
-def project(data: Any, declared: Declared) -> Projection:
-    """Take the typed fields of plain data; linear in its size."""
-    found = Projection()
-    found.data = _part(data, declared.schema, None, declared, found.texts, DEPTH_MAX)
+def project(data: Any, declared: Declared, at: Sequence[str | int] = ()) -> Projection:
+    """Take the typed fields of plain data, or of a part of it that stands in a place; linear in its size."""
+    found, form = Projection(), cast("Any", declared.schema)
+    for step in at:
+        known = plain_form(form, declared.schema).get("items" if isinstance(step, int) else "properties")
+        form = known if isinstance(step, int) or not isinstance(known, Mapping) else known.get(step)
+    own = next((declared.fields.get(step) for step in reversed(at) if isinstance(step, str)), None)
+    found.data = _part(data, form, own, declared, found.texts, DEPTH_MAX)
     return found
 
 

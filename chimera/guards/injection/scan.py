@@ -16,7 +16,8 @@ from chimera.guards.request import Edge, GuardRequest
 from chimera.guards.sanitize import texts
 
 OPINION_DEADLINE_S = 3.0
-_THREATS = (Threat.NONE, Threat.LOW, Threat.MEDIUM, Threat.HIGH)
+THREATS = (Threat.NONE, Threat.LOW, Threat.MEDIUM, Threat.HIGH)
+"""What a finding's level means."""
 
 
 class SecondOpinion(Protocol):
@@ -50,11 +51,11 @@ class InjectionScan:
         finding = await self.finding(text)
         if not finding.level:
             return None
-        very_high = finding.level == len(_THREATS) - 1
+        very_high = finding.level == len(THREATS) - 1
         where = [f"{why}: characters {start} to {end}" for start, end, why in finding.spans]
         return Decision(
             action="escalate" if very_high and request.edge is Edge.INTAKE else "allow",
-            threat=_THREATS[finding.level],
+            threat=THREATS[finding.level],
             reasons=[f"looks like an injected instruction, risk {finding.risk:.2f}", *where],
             rules=[self.rule, *(f"injection.{rule}" for rule in finding.rules)],
         )
