@@ -22,7 +22,9 @@ from pydantic import PrivateAttr
 from simulated import Simulated, note_of, search
 
 from chimera.app import Roles, open_app
-from chimera.bench.fleet.leaf import CRITERION, Leaf, SimulatedTools, mission_id
+from chimera.bench.fleet.leaf import Leaf, SimulatedTools
+from chimera.bench.fleet.model import CRITERION
+from chimera.core.ids import derived_id
 from chimera.core.settings import Settings
 from chimera.guards.effects import Effects, ToolListing
 from chimera.models.scripted import ScriptedModel
@@ -80,7 +82,7 @@ async def opened(simulated: Simulated) -> AsyncGenerator[Work]:
         app = await stack.enter_async_context(open_app(Settings.model_validate(SETTINGS), Roles(models={"*": model})))
         tools = Tools(random.Random(1))
         context = replace(app.context, tools=ToolListing(tools), effects=Effects(tools, EffectJournal(app.pool)))
-        leaves = [Leaf(context, mission_id(1, number)) for number in range(MISSIONS)]
+        leaves = [Leaf(context, derived_id("bench", 1, number)) for number in range(MISSIONS)]
         for leaf in leaves:
             await context.missions.create(leaf.mission_id, leaf.mission)
 
