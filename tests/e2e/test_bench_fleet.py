@@ -36,6 +36,25 @@ def test_agents_whose_model_is_behind_http() -> None:
     assert figures["provider_ms_per_run"] > 0
 
 
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_agents_sleep_on_disk_and_wake_up() -> None:
+    found = asyncio.run(run.measure_fleet("parked", "lean", in_flight=500, quick=True)).plain()
+    figures = found["figures"]
+    assert (figures["lost"], figures["parked"]) == (0, 500)
+    assert figures["added_p99_ms"] >= figures["added_p50_ms"] > 0
+    assert 0 < figures["disk_kb_per_agent"] < 100
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_workers_are_killed_and_nothing_is_lost_or_done_twice() -> None:
+    found = asyncio.run(run.measure_fleet("storm", "lean", in_flight=10, quick=True)).plain()
+    figures = found["figures"]
+    assert (figures["lost"], figures["duplicated"]) == (0, 0)
+    assert figures["kills"] >= 1
+
+
 async def test_the_highest_number_is_between_one_that_is_late_and_one_that_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

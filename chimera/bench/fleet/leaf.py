@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chimera.app import App
-from chimera.bench.fleet.model import CRITERION
+from chimera.bench.fleet.model import CRITERION, SUBJECT
 from chimera.core.contracts import Criterion, Mission, Task, TaskResult
 from chimera.fleet.dispatch import AgentRun
 from chimera.guards.effects import Effects, ToolListing
@@ -68,6 +68,24 @@ def simulated(app: App, pick: random.Random) -> tuple[Context, SimulatedTools]:
     return replace(app.context, tools=ToolListing(tools), effects=Effects(tools, EffectJournal(app.pool))), tools
 
 
+def agent_run(mission_id: str, mission: Mission, name: str, task: Task) -> AgentRun:
+    """The first attempt at a task, by an agent called ``name``."""
+    state: dict[str, Any] = {
+        "mission_id": mission_id,
+        "mission": mission.plain(),
+        "context_version": mission.context_version,
+        "team": name,
+        "plan_round": 1,
+        "attempt": 1,
+        "task": task.plain(),
+        "feedback": [],
+        "builds_on": [],
+        "earlier": [],
+        "messages": [],
+    }
+    return AgentRun(thread_id=f"{mission_id}/{name}/1/{task.id}/1", state=state, recursion_limit=60)
+
+
 @dataclass
 class Leaf:
     """The runs of one mission."""
@@ -81,24 +99,11 @@ class Leaf:
         task = Task(
             id="t1",
             title="search",
-            instruction=f"Search the notes for orders and prices. {name}",
+            instruction=f"Search the notes for {SUBJECT}. {name}",
             tools=[SEARCH.name],
             criteria=[Criterion(kind="nonempty"), Criterion(kind="text", value=CRITERION)],
         )
-        state: dict[str, Any] = {
-            "mission_id": self.mission_id,
-            "mission": self.mission.plain(),
-            "context_version": self.mission.context_version,
-            "team": name,
-            "plan_round": 1,
-            "attempt": 1,
-            "task": task.plain(),
-            "feedback": [],
-            "builds_on": [],
-            "earlier": [],
-            "messages": [],
-        }
-        return AgentRun(thread_id=f"{self.mission_id}/{name}/1/t1/1", state=state, recursion_limit=60)
+        return agent_run(self.mission_id, self.mission, name, task)
 
     async def work(self, name: str) -> bool:
         """Do it and judge it; whether it was approved."""

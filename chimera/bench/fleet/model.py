@@ -19,7 +19,7 @@ from chimera.models.scripted import ScriptedModel
 CALLS = 3
 """Model calls of one run: two turns of the agent, and the judge's opinion."""
 CRITERION = "the answer says what was found"
-SEARCH_FOR = {"text": "orders and prices", "limit": 5}
+SUBJECT = "orders and prices"
 ANSWER = "The notes of this week speak of orders and prices."
 OPINION: dict[str, Any] = {
     "checks": [{"criterion": CRITERION, "passed": True, "why": "it does"}],
@@ -47,9 +47,9 @@ class Latencies:
             return 0.0
         return self.median_s * random.Random(f"{self.seed}/{run}/{call}").lognormvariate(0.0, SIGMA)
 
-    def total(self, run: str) -> float:
-        """Seconds that all calls of a run take."""
-        return sum(self.of(run, call) for call in range(CALLS))
+    def total(self, run: str, calls: int = CALLS) -> float:
+        """Seconds that the first calls of a run take; without the last one, nobody judges it."""
+        return sum(self.of(run, call) for call in range(calls))
 
 
 def call_of(offered: Iterable[str], has_result: bool) -> int:
@@ -82,23 +82,33 @@ class SlowModel(ScriptedModel):
     ) -> ChatResult:
         offered = [tool["function"]["name"] for tool in kwargs.get("tools", [])]
         call = call_of(offered, any(isinstance(message, ToolMessage) for message in messages))
-        await asyncio.sleep(self._latencies.of(run_of(str(messages[1].content)), call))
-        return ChatResult(generations=[ChatGeneration(message=_said(call, offered))])
+        run = run_of(str(messages[1].content))
+        await asyncio.sleep(self._latencies.of(run, call))
+        return ChatResult(generations=[ChatGeneration(message=_said(call, run, offered))])
 
 
-def _said(call: int, offered: Sequence[str]) -> AIMessage:
+def called(call: int, run: str, offered: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The tool, or the form, that a call asks for, with its arguments."""
+    if call == 2:
+        return "Opinion", OPINION
+    if offered[0].endswith("write_artifact"):
+        return offered[0], {"name": f"{run}.md", "content": SUBJECT}
+    return offered[0], {"text": SUBJECT}
+
+
+def _said(call: int, run: str, offered: Sequence[str]) -> AIMessage:
     usage = UsageMetadata(input_tokens=TOKENS[0], output_tokens=TOKENS[1], total_tokens=sum(TOKENS))
-    if call == 1:
+    if call == 1 or not offered:
         return AIMessage(ANSWER, usage_metadata=usage)
-    name, arguments = ("Opinion", OPINION) if call else (offered[0], SEARCH_FOR)
+    name, arguments = called(call, run, offered)
     return AIMessage("", tool_calls=[ToolCall(name=name, args=arguments, id=f"call-{call}")], usage_metadata=usage)
 
 
-def as_openai(call: int, offered: Sequence[str]) -> dict[str, Any]:
+def as_openai(call: int, run: str, offered: Sequence[str]) -> dict[str, Any]:
     """The same as the message of an OpenAI-compatible answer."""
-    if call == 1:
+    if call == 1 or not offered:
         return {"role": "assistant", "content": ANSWER}
-    name, arguments = ("Opinion", OPINION) if call else (offered[0], SEARCH_FOR)
+    name, arguments = called(call, run, offered)
     function = {"name": name, "arguments": json.dumps(arguments)}
     return {
         "role": "assistant",

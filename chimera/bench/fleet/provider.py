@@ -16,7 +16,8 @@ def reply_after(latencies: Latencies) -> Reply:
         offered = [tool["function"]["name"] for tool in asked.get("tools", [])]
         messages = asked["messages"]
         call = call_of(offered, any(message["role"] == "tool" for message in messages))
-        return latencies.of(run_of(str(messages[1]["content"])), call), as_openai(call, offered)
+        run = run_of(str(messages[1]["content"]))
+        return latencies.of(run, call), as_openai(call, run, offered)
 
     return reply
 

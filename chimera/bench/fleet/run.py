@@ -6,15 +6,17 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import quantiles
 from typing import Any
 
 from chimera.bench.fleet.cases import CASES, RATIOS, SURE, Case
 from chimera.bench.fleet.costs import Cost, cost_figures, measure_costs
 from chimera.bench.fleet.model import SIGMA
+from chimera.bench.fleet.parked import WAKE_PER_S, parked
 from chimera.bench.fleet.process import Load, Seen
 from chimera.bench.fleet.servers import Servers, open_servers
+from chimera.bench.fleet.storm import storm
 from chimera.bench.provider import Provider, simulated_provider
 from chimera.core.clock import SystemClock
 from chimera.core.errors import InputError
@@ -23,6 +25,8 @@ from chimera.core.figures import Measured, machine, report
 WORKERS = 2
 SEED = 20_261_123
 QUICK_AGENTS, QUICK_CALL_S, QUICK_WAVES = 100, 2.0, 2.0
+WAKES, QUICK_PART, QUICK_PARKED = 6_000, 20, 2_000
+"""Agents that wake up, how many times fewer they are, and how many sleep, when it has to be quick."""
 LATE_MS = 2_000
 """What the highest number in flight keeps its 99th percentile below."""
 TRIALS, NEAR = 7, 1.12
@@ -46,7 +50,7 @@ class Trial:
     @classmethod
     def of(cls, case: Case, runner: str, in_flight: int, waves: float, median_s: float) -> "Trial":
         """As many arrivals as keep so many in flight for so many runs' length; all at once for no waves."""
-        each = case.length_s * median_s / case.median_s
+        each = case.length_s * median_s / case.median_s if case.median_s else 0.0
         runs = int(in_flight * waves) if waves else in_flight
         return cls(case, runner, runs // WORKERS * WORKERS, each * waves, median_s)
 
@@ -80,12 +84,18 @@ async def measure_fleet(
         costs = await measure_costs(servers, _loads(servers, Trial(case, runner, 2, 0.0, 0.0), None)[0], quick=quick)
         if highest:
             trial, figures = await _highest(servers, case, runner, median, costs["chimera"], provider)
+        elif name == "parked":
+            wakes = WAKES // QUICK_PART if quick else WAKES
+            trial = Trial(case, runner, wakes, wakes / WAKE_PER_S, median)
+            load = replace(_loads(servers, trial, provider)[0], runs=wakes)
+            wanted = in_flight or (QUICK_PARKED if quick else case.in_flight)
+            figures = _crew_figures(await parked(servers, load, WORKERS, wanted))
         else:
-            wanted = in_flight or (QUICK_AGENTS if quick else case.in_flight)
+            wanted = in_flight or (min(QUICK_AGENTS, case.in_flight) if quick else case.in_flight)
             waves = min(case.waves, QUICK_WAVES) if quick else case.waves
             trial = Trial.of(case, runner, wanted, waves, median)
-            figures = await _tried(servers, trial, provider)
-    failed = figures.pop("failed")
+            figures = await (_stormed if name == "storm" else _tried)(servers, trial, provider)
+    failed = figures.pop("failed", [])
     conditions = {
         "at": at,
         "seconds": round(time.monotonic() - began, 1),
@@ -132,6 +142,18 @@ async def _highest(
     return trial, {"highest_in_flight": low, **found}
 
 
+async def _stormed(servers: Servers, trial: Trial, provider: Provider | None) -> dict[str, Any]:
+    load = replace(_loads(servers, trial, provider)[0], runs=trial.runs)
+    before = servers.postgres_cpu_s()
+    found = _crew_figures(await storm(servers, load, WORKERS))
+    return {**found, "postgres_ms_per_run": round((servers.postgres_cpu_s() - before) / trial.runs * 1_000, 2)}
+
+
+def _crew_figures(found: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a measurement on real workers: how late its runs were, and the rest as it is."""
+    return {**_late(found.pop("added")), **found}
+
+
 async def _tried(servers: Servers, trial: Trial, provider: Provider | None) -> dict[str, Any]:
     loads = _loads(servers, trial, provider)
     postgres, served = servers.postgres_cpu_s(), provider.cpu_s() if provider else 0.0
@@ -172,14 +194,12 @@ async def _provider(case: Case, median_s: float) -> AsyncGenerator[Provider | No
 
 def _figures(seen: Sequence[Seen], runs: int, postgres: float) -> dict[str, Any]:
     added = sorted(value for one in seen for value in one.added)
-    cuts = quantiles(added, n=100, method="inclusive") if len(added) > 1 else [float("inf")] * 99
     flying = sum(one.in_flight for one in seen)
     grown = sum(one.rss_peak_kb - one.rss_before_kb for one in seen)
     python = sum(one.cpu_s for one in seen)
     return {
         "in_flight": flying,
-        "added_p50_ms": round(cuts[49] * 1_000, 1),
-        "added_p99_ms": round(cuts[98] * 1_000, 1),
+        **_late(added),
         "lost": runs - sum(one.approved for one in seen),
         "duplicated": sum(one.tool_calls for one in seen) - len(added),
         "kb_per_agent": round(grown / max(flying, 1), 1),
@@ -187,6 +207,11 @@ def _figures(seen: Sequence[Seen], runs: int, postgres: float) -> dict[str, Any]
         "python_ms_per_run": round(python / runs * 1_000, 2),
         "postgres_ms_per_run": round(postgres / runs * 1_000, 2),
     }
+
+
+def _late(added: Sequence[float]) -> dict[str, Any]:
+    cuts = quantiles(added, n=100, method="inclusive") if len(added) > 1 else [float("inf")] * 99
+    return {"added_p50_ms": round(cuts[49] * 1_000, 1), "added_p99_ms": round(cuts[98] * 1_000, 1)}
 
 
 async def _all_workers(loads: Sequence[Load]) -> list[Seen]:

@@ -43,7 +43,9 @@ def runners_command(quick: Quick = False, json: Json = False) -> None:
 
 @app.command("fleet")
 def fleet_command(
-    case: Annotated[str, typer.Option("--case", metavar="CASE", help="10s, 2s, 20k, burst or http.")] = "2s",
+    case: Annotated[
+        str, typer.Option("--case", metavar="CASE", help="10s, 2s, 20k, burst, http, parked or storm.")
+    ] = "2s",
     runner: Annotated[str, typer.Option("--runner", metavar="NAME", help="lean or stock.")] = "lean",
     in_flight: Annotated[int, typer.Option("--in-flight", metavar="N", help="Instead of the case's own.")] = 0,
     highest: Annotated[

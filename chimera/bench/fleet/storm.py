@@ -1,0 +1,73 @@
+"""A kill storm: every few seconds a random worker is killed, and another one is started, while runs keep arriving.
+
+The workers are real ``chimera worker`` processes with a real tool that writes files; only the model is simulated.
+"""
+
+import asyncio
+import random
+from typing import Any
+
+from chimera.bench.fleet.crew import Crew, new_runs, open_crew, written
+from chimera.bench.fleet.model import CALLS
+from chimera.bench.fleet.process import Load
+from chimera.bench.fleet.servers import Servers
+from chimera.fleet.engine import Engine
+from chimera.store.postgres import fetch, open_pool
+
+KILL_EVERY_S = 5.0
+SETTLE_S = 120.0
+"""How long runs may take to end after the last has arrived."""
+
+
+async def storm(servers: Servers, load: Load, workers: int) -> dict[str, Any]:
+    """Let runs arrive, kill, and say what became of them."""
+    async with open_crew(load, workers) as (crew, engine):
+        killing = asyncio.create_task(_kill(crew, random.Random(load.seed)))
+        try:
+            await _arrive(engine, load)
+        finally:
+            killing.cancel()
+            await asyncio.wait([killing])
+        if not killing.cancelled():
+            killing.result()
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await asyncio.gather(*(engine.ended(load.run_named(n), SETTLE_S) for n in range(load.runs)))
+        except TimeoutError:
+            pass  # what has not ended by now is counted as lost
+        killed = crew.killed
+        return {**await _found(servers, load), "kills": killed}
+
+
+async def _arrive(engine: Engine, load: Load) -> None:
+    loop = asyncio.get_running_loop()
+    first, arrived = loop.time(), 0
+    while arrived < load.runs:
+        due = min(int((loop.time() - first) / load.arrive_s * load.runs) + 1, load.runs)
+        if due > arrived:
+            await engine.enqueue(new_runs(load, range(arrived, due)))
+            arrived = due
+        await asyncio.sleep(0.05)
+
+
+async def _kill(crew: Crew, pick: random.Random) -> None:
+    """Kill one after the other, also one that has just been started; another one takes its place in its own time."""
+    async with asyncio.TaskGroup() as group:
+        while True:
+            await asyncio.sleep(KILL_EVERY_S)
+            await crew.kill(pick.randrange(1_000))
+            group.create_task(crew.start())
+
+
+async def _found(servers: Servers, load: Load) -> dict[str, Any]:
+    async with open_pool(servers.database_url, 2) as pool:
+        rows = await fetch(pool, "SELECT id, state, extract(epoch FROM ended_at - created_at) AS took FROM runs")
+        effects = await fetch(pool, "SELECT count(*) AS n FROM effects WHERE state = 'done'")
+    ended = {str(row["id"]): float(row["took"]) for row in rows if row["state"] == "done"}
+    took = sorted(seconds - load.latencies.total(run, CALLS - 1) for run, seconds in ended.items())
+    files = written(servers)
+    return {
+        "added": took,
+        "lost": load.runs - len(took) + max(len(took) - files, 0),
+        "duplicated": max(int(effects[0]["n"]), files) - len(took),
+    }
