@@ -8,6 +8,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -118,6 +119,12 @@ async def test_what_fails_is_wrong_or_late_is_counted(shared: Callable[[str], Mo
     assert len(seen.added_ms) == 2
     for task in unfinished:
         task.cancel()
+
+
+def test_both_sides_speak_of_the_same_fields(shared: Callable[[str], ModuleType]) -> None:
+    measured = shared("measured")
+    for ours, theirs in ((Load, measured.Load), (Seen, measured.Seen)):
+        assert [field.name for field in fields(ours)] == [field.name for field in fields(theirs)]
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ Work = Callable[[str], Awaitable[tuple[str, str]]]
 Opened = Callable[[Simulated], AbstractAsyncContextManager[Work]]
 WARM = 5
 COLLECTOR = (100_000, 50, 1_000)
-"""Python's own thresholds make its collector walk through every agent's state again and again, in any framework."""
+"""With Python's own thresholds its collector walks through every agent's state again and again."""
 
 
 @dataclass(frozen=True)

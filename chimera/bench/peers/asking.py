@@ -13,11 +13,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from chimera.bench.peers.known import FOLDER, Peer
+from chimera.core.tasks import stop
 
 START_S = 120.0
 """Longest time for a framework to be imported and opened; it is not measured."""
 CLOSE_S = 30.0
 """Longest time for it to close what it opened, once it has answered."""
+WORDS_S = 5.0
 QUIET = {
     "LANGSMITH_TRACING": "false",
     "OTEL_SDK_DISABLED": "true",
@@ -72,15 +74,18 @@ async def ask(peer: Peer, python: Path, load: Load, folder: Path = FOLDER) -> Se
             start_new_session=True,
             limit=2**24,
         )
-        told = asyncio.create_task(_last_words(process))
+        told, patience = asyncio.create_task(_last_words(process)), 0.0
         try:
             async with asyncio.timeout(START_S + load.limit_s + CLOSE_S):
                 said = await process.stdout.readline() if process.stdout else b""
+            patience = CLOSE_S
         except TimeoutError:
             return Seen(error="it did not answer in time", timed_out=True)
         finally:
-            await _end(process)
-            words = await told
+            await _end(process, patience)
+            await asyncio.wait({told}, timeout=WORDS_S)  # a server that it left behind may hold the pipe open
+            words = told.result() if told.done() else ""
+            await stop(told)
     return _seen(said, words)
 
 
@@ -100,10 +105,10 @@ async def _last_words(process: asyncio.subprocess.Process) -> str:
     return lines[-1][:300] if lines else ""
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Let it close what it opened, for a while; then end it and what it started."""
+async def _end(process: asyncio.subprocess.Process, patience: float) -> None:
+    """Let it close what it opened, for that many seconds; then end it and what it started."""
     try:
-        async with asyncio.timeout(CLOSE_S):
+        async with asyncio.timeout(patience):
             await process.wait()
     except TimeoutError:
         pass

@@ -78,19 +78,7 @@ async def measure_peers(
     """Every framework at every size, all of them at one size before the next; what each gave is a row."""
     began, at, load = time.monotonic(), SystemClock().now().isoformat(timespec="seconds"), os.getloadavg()
     pythons, failed = await _pythons(peers, asked.work, folder, _say)
-    rows: list[Row] = []
-    for size in asked.sizes:
-        for peer in peers:
-            if peer.name in failed:
-                rows.append(Row(peer.name, size, FAILED if size == asked.sizes[0] else NOT_TRIED, failed[peer.name]))
-                continue
-            _say(f"{peer.name}: {size:,} in flight")
-            weight = Load(size, runs_for(size), asked.median_s, asked.seed, asked.limit_s)
-            machine_load = os.getloadavg()[0]
-            row = row_of(peer, weight, await ask(peer, pythons[peer.name], weight, folder), machine_load)
-            rows.append(row)
-            if row.state != OK:
-                failed[peer.name] = f"{size:,} were too many" if row.done else row.why
+    rows = await _rows(asked, peers, pythons, failed, folder)
     conditions = {
         "at": at,
         "seconds": round(time.monotonic() - began, 1),
@@ -110,6 +98,26 @@ async def measure_peers(
         "rows": [asdict(row) for row in rows],
     }
     return Measured("peers", conditions, figures(rows), goals(rows)), rows
+
+
+async def _rows(
+    asked: Asked, peers: Sequence[Peer], pythons: Mapping[str, Path], failed: Mapping[str, str], folder: Path
+) -> list[Row]:
+    """A row for each framework and size; who fails at one is not asked for more."""
+    out, rows = dict(failed), list[Row]()
+    for size in asked.sizes:
+        for peer in peers:
+            if peer.name in out:
+                rows.append(Row(peer.name, size, FAILED if size == asked.sizes[0] else NOT_TRIED, out[peer.name]))
+                continue
+            _say(f"{peer.name}: {size:,} in flight")
+            load = Load(size, runs_for(size), asked.median_s, asked.seed, asked.limit_s)
+            machine_load = os.getloadavg()[0]
+            row = row_of(peer, load, await ask(peer, pythons[peer.name], load, folder), machine_load)
+            rows.append(row)
+            if row.state != OK:
+                out[peer.name] = f"{size:,} were too many" if row.done else row.why
+    return rows
 
 
 def runs_for(size: int) -> int:
