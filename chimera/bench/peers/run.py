@@ -83,7 +83,7 @@ async def measure_peers(
         "at": at,
         "seconds": round(time.monotonic() - began, 1),
         "quick": quick,
-        **machine(()),
+        **machine(("chimera-swarm", "langgraph", "langchain-core")),
         "cpu": _processor(),
         "load_at_start": round(load[0], 2),
         "sizes": list(asked.sizes),
