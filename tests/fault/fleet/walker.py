@@ -1,0 +1,135 @@
+"""Worker processes that are killed and stalled anywhere: ``walker.py CONFIG`` forks one for each line of its input.
+
+A line is the plan of a worker and its engine. Everything is real but the model, which thinks for a moment of random
+length, and the tools, which write each effect into a file with its key. A worker's connections carry its id as their
+``application_name``, so that the database can see who writes.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.outputs import ChatResult
+from psycopg.conninfo import make_conninfo
+
+from chimera import app
+from chimera.cli.working import session
+from chimera.core.settings import Settings
+from chimera.core.spotlight import read
+from chimera.fleet.worker import Worker, WorkerPlan
+from chimera.guards.effects import Effects, ToolListing
+from chimera.models.scripted import ScriptedModel
+from chimera.store.effects import EffectJournal
+from chimera.tools.capability import Capability, ToolResult
+
+
+CONFIG: dict[str, Any] = json.loads(sys.argv[1])
+SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+TOOLS = [
+    Capability(
+        name=f"ledger__{tool}", server="ledger", tool=tool, input_schema=SCHEMA, destructive=False, idempotent=again
+    )
+    for tool, again in (("put", True), ("note", False))
+]
+
+
+def write_down(path: str, **line: Any) -> None:
+    """Add a line to a file, whole."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, json.dumps(line).encode() + b"\n")
+    finally:
+        os.close(file)
+
+
+class Ledger:
+    """Tools whose effects are lines of a file."""
+
+    async def capabilities(self) -> list[Capability]:
+        """One tool that may be called twice, and one that may not."""
+        return TOOLS
+
+    async def call(
+        self, name: str, arguments: dict[str, Any], *, scope: str, idempotency_key: str, deadline_s: float | None = None
+    ) -> ToolResult:
+        """Do it, and take a moment before and after."""
+        await asyncio.sleep(random.uniform(0, 0.02))
+        write_down(CONFIG["effects"], tool=name, text=arguments["text"], key=idempotency_key)
+        await asyncio.sleep(random.uniform(0, 0.02))
+        return ToolResult(text="written", size=7)
+
+
+class Slow(ScriptedModel):
+    """A model that thinks."""
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        await asyncio.sleep(random.uniform(0, 2 * CONFIG["think_s"]))
+        kwargs.pop("run_manager", None)
+        return self._generate(args[0], **kwargs)
+
+
+def turn(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
+    """Call one tool, then the other one, then say what became of it."""
+    title = read(messages[1].content)["task"]["title"]
+    answers = [message for message in messages if isinstance(message, ToolMessage)]
+    write_down(CONFIG["turns"], run=title, turn=len(answers))
+    if len(answers) < len(TOOLS):
+        wanted = next(name for name in tools if name == TOOLS[len(answers)].name)
+        call = {"name": wanted, "args": {"text": title}, "id": str(len(answers)), "type": "tool_call"}
+        return AIMessage(content="", tool_calls=[call])
+    unknown = any("outcome is unknown" in str(message.content) for message in answers)
+    return AIMessage(content=f"{title}: {'unclear' if unknown else 'written'}")
+
+
+def no_servers(_settings: Settings) -> list[Any]:
+    """Chimera's own tool servers have no part in this."""
+    return []
+
+
+async def work(order: dict[str, Any]) -> None:
+    """Be a worker until drained."""
+    url = make_conninfo(CONFIG["settings"]["database_url"], application_name=order["plan"]["id"])
+    settings = Settings.model_validate(CONFIG["settings"] | {"database_url": url, "agent_runner": order["runner"]})
+    roles = app.Roles(models={"worker": Slow(script=[turn])})
+    plan = WorkerPlan(**order["plan"])
+    async with (
+        app.open_app(settings, roles) as opened,
+        app.open_engine(settings, opened.pool, opened.database_url) as engine,
+    ):
+        tools = Ledger()
+        context = replace(opened.context, tools=ToolListing(tools), effects=Effects(tools, EffectJournal(opened.pool)))
+        worker = Worker(engine, session(replace(opened, context=context), plan.concurrency), plan)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.drain)
+        await worker.run()
+
+
+def main() -> None:
+    """Fork for each order, until the input ends."""
+    app.first_party = no_servers
+    os.write(1, b"{}\n")
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid:
+            os.write(1, json.dumps({"pid": pid}).encode() + b"\n")
+            continue
+        code = 1
+        try:
+            asyncio.run(work(json.loads(line)))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
+        finally:
+            os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
