@@ -16,6 +16,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from chimera.core.errors import ChimeraError, ConflictError, LeaseLost, MissionExpired, StoreError
+from chimera.core.tasks import STOP_AGAIN_S, stop
 from chimera.fleet.engine import Engine
 from chimera.fleet.telling import Telling
 from chimera.store.checkpoints.group import Lease
@@ -122,6 +123,7 @@ class Turn:
     def __post_init__(self) -> None:
         self.telling = Telling(self.engine)
         self._group = asyncio.TaskGroup()
+        self._keeping: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Work until the worker is drained.
@@ -129,17 +131,33 @@ class Turn:
         Raises:
             ExceptionGroup: of LeaseLost, and what broke the turn.
         """
-        async with self._group as group:
-            keeping = [group.create_task(work()) for work in (self._keep_lease, self._heed, self._sweep)]
-            keeping.append(group.create_task(self.telling.tell_all()))
-            taking = group.create_task(self._take())
-            await self.drain.wait()
-            taking.cancel()
-            await asyncio.wait([taking])
-            await self._give_back()
-            for task in keeping:
-                task.cancel()
+        insisting = asyncio.create_task(self._insist())
+        try:
+            async with self._group as group:
+                work = (self._take, self._keep_lease, self._heed, self._sweep, self.telling.tell_all)
+                self._keeping += [group.create_task(each()) for each in work]
+                await self.drain.wait()
+                taking = self._keeping[0]
+                taking.cancel()
+                await asyncio.wait([taking])
+                await self._give_back()
+                for task in self._keeping:
+                    task.cancel()
+        finally:
+            await stop(insisting)
         await self.engine.leave(self.lease)
+
+    async def _insist(self) -> None:
+        """Cancel again what was cancelled and goes on: the turn could not end.
+
+        Before Python 3.12 a cancellation is lost where ``asyncio.wait_for`` has its result in that moment. psycopg
+        waits with it, and after a stall everything happens in one moment.
+        """
+        while True:
+            await asyncio.sleep(STOP_AGAIN_S)
+            for task in [*self._keeping, *(each.task for each in self.carried.values())]:
+                if task is not None and not task.done() and task.cancelling():
+                    task.cancel()
 
     async def _give_back(self) -> None:
         """Let every run come to the end of its step; what does not in time is broken off, and repeats that step."""

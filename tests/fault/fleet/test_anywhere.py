@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 MISSION = "5d3a1c52-9a5e-4a39-8e0b-4a8d2b6d0c77"
-TTL_S = 1.5
-PATIENCE_S = 60.0
-IN_FLIGHT = 48
+TTL_S = 2.0
+PATIENCE_S = 150.0
+IN_FLIGHT = 24
 CREW = 3
+ROOM = 10
 TOOLS = ("ledger__put", "ledger__note")
 
 # Whoever saves a step of a run, or says that it is done, is a worker that has it, in its present turn.
@@ -129,7 +130,7 @@ class Field:
         while len(self.pids) - len(self.stalled) < CREW:
             name = f"walker-{self._hired}"
             self._hired += 1
-            plan = {"id": name, "concurrency": IN_FLIGHT, "ttl_s": TTL_S, "poll_s": 0.5, "drain_s": 5.0}
+            plan = {"id": name, "concurrency": ROOM, "ttl_s": TTL_S, "poll_s": 0.5, "drain_s": 5.0}
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps({"plan": plan, "runner": self._runner}).encode() + b"\n")
             self._process.stdin.flush()
@@ -154,7 +155,7 @@ class Field:
             victim = self.pick.choice(able) if able else ""
             if not victim:
                 await asyncio.sleep(0.02)
-        await asyncio.sleep(self.pick.uniform(0.0, 0.2))
+        await asyncio.sleep(self.pick.uniform(0.05, 0.5))
         if self.pick.random() < 0.6:
             os.kill(self.pids.pop(victim), signal.SIGKILL)
             self.met["killed"] += 1
@@ -250,8 +251,8 @@ def inspect(field: Field) -> None:
         assert len(note) == 1 or "unclear" in said, (name, "an effect is missing, and nobody says so")
     turns = Counter(line["run"] for line in field.lines("turns"))
     assert all(turns[name] <= 3 + row["attempts"] - 1 for name, row in rows.items()), "a step that was saved ran again"
-    again = [row for row in rows.values() if row["attempts"] > 1]
-    assert len(again) >= field.met.total() / 2, "hardly anything was under way: the test shows little"
+    again = sum(row["attempts"] - 1 for row in rows.values())
+    assert again >= field.met.total() / 2, "hardly anything was under way: the test shows little"
 
 
 @pytest.fixture
