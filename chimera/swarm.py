@@ -18,13 +18,15 @@ from chimera.core.errors import (
     ConfigError,
     ConflictError,
     InputError,
+    MissionBusy,
     MissionError,
     MissionExpired,
 )
-from chimera.core.ids import NewId, canonical_id
+from chimera.core.ids import NewId, canonical_id, derived_id
 from chimera.core.settings import Settings
 from chimera.core.tasks import stop
-from chimera.nodes.ending import ANSWERED, end, why_stopped
+from chimera.fleet.parking import is_parked, parked_for
+from chimera.nodes.ending import ANSWERED, FINAL, end, why_stopped
 from chimera.nodes.intake import read_mission
 from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
@@ -32,6 +34,7 @@ from chimera.nodes.review import tell_decision
 from chimera.nodes.worker import Worker
 from chimera.review.answers import why_unusable
 from chimera.review.reviewers import Reviewer
+from chimera.store.runs import OPEN, NewRun, RunStore
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -71,6 +74,13 @@ class ChimeraSwarm:
         self._stack = AsyncExitStack()
         self._app: App | None = None
 
+    @classmethod
+    def on(cls, app: App) -> Self:
+        """A swarm on an app that is open, and that whoever opened it closes."""
+        made = cls(app.settings)
+        made._app = app
+        return made
+
     async def __aenter__(self) -> Self:
         self._app = await self._stack.enter_async_context(self._opening)
         return self
@@ -109,12 +119,16 @@ class ChimeraSwarm:
             InputError: the mission or its id cannot be used. ConflictError: there is a mission with that id.
             StoreError, ModelError: it stopped and can be resumed.
         """
+        mission_id, asked = await self._recorded(mission, mission_id)
+        start = {"mission": asked.plain(), "approve_plan": approve_plan, "dry_run": dry_run}
+        return await self._attend(mission_id, start, reviewer)
+
+    async def _recorded(self, mission: Mission | str, mission_id: str | None) -> tuple[str, Mission]:
         asked = read_mission(mission.plain() if isinstance(mission, Mission) else {"goal": mission})
         mission_id = canonical_id(mission_id) if mission_id else self.app.context.new_id()
         if not await self.app.context.missions.create(mission_id, asked):
             raise ConflictError(f"mission {mission_id} exists", remedy="Resume it, or leave the id to us.")
-        start = {"mission": asked.plain(), "approve_plan": approve_plan, "dry_run": dry_run}
-        return await self._attend(mission_id, start, reviewer)
+        return mission_id, asked
 
     async def stream(self, mission: Mission | str, **options: Any) -> AsyncGenerator[Event]:
         """Run a mission and yield its events; the last one has the kind ``result`` and the result as its data."""
@@ -153,15 +167,20 @@ class ChimeraSwarm:
         missions = self.app.context.missions
         mission_id = str((await missions.get(mission_id))["id"])  # as threads are named, however it was written
         async with missions.running_alone(mission_id):
+            await self._refuse_carried(mission_id)
             row = await missions.get(mission_id)
-            snapshot = await self.app.mission.aget_state(self._config(mission_id))
-            begun = bool(snapshot.values or snapshot.tasks)
-            over = begun and not snapshot.tasks and not snapshot.interrupts
+            begun, over = await self._place(mission_id)
             if row["result"] and (over or row["status"] in ANSWERED):
                 return MissionResult.model_validate(row["result"])
             await missions.reopen(mission_id, deadline_s)
             start = None if begun else {"mission": row["mission"]}
             return await self._watch(mission_id, start, reviewer)
+
+    async def _place(self, mission_id: str) -> tuple[bool, bool]:
+        """Whether a mission's graph has begun, and whether it is at its end."""
+        snapshot = await self.app.mission.aget_state(self._config(mission_id))
+        begun = bool(snapshot.values or snapshot.tasks)
+        return begun, begun and not snapshot.tasks and not snapshot.interrupts
 
     async def cancel(self, mission_id: str) -> bool:
         """Stop a mission, wherever it runs; False when it has ended already.
@@ -176,6 +195,8 @@ class ChimeraSwarm:
         try:
             async with missions.running_alone(mission_id):  # nobody runs it: it ends here and now
                 ended = await self._end(mission_id, MissionStatus.CANCELLED, "cancelled on request")
+                for run in await self._carrying(mission_id):
+                    await RunStore(self.app.pool).cancel(run)
         except MissionError:
             return True  # whoever runs it has seen the request, or will within half a second
         return ended.status == MissionStatus.CANCELLED
@@ -206,6 +227,75 @@ class ChimeraSwarm:
             mission_id, mission, "mission.amended", "user", context_version=mission.context_version
         )
 
+    # --- on the fleet --------------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        mission: Mission | str,
+        *,
+        approve_plan: bool = False,
+        dry_run: bool = False,
+        mission_id: str | None = None,
+        pool: str = "default",
+    ) -> str:
+        """Hand a mission to the fleet and return its id. Its workers carry it out, whatever becomes of this process.
+
+        It waits for its agents without holding a worker. One that waits for a human is over for the fleet: answer it,
+        and hand it over again with :meth:`resubmit`.
+
+        Raises:
+            InputError: the mission, its id or the pool cannot be used. ConflictError: there is a mission with that id.
+        """
+        mission_id, asked = await self._recorded(mission, mission_id)
+        start = {"mission": asked.plain(), "approve_plan": approve_plan, "dry_run": dry_run}
+        await self._hand_over(mission_id, asked.tenant, start, pool)
+        return mission_id
+
+    async def resubmit(self, mission_id: str, *, deadline_s: float | None = None, pool: str = "default") -> str:
+        """Hand a mission to the fleet that was left, or whose question was answered; return its id.
+
+        Raises:
+            MissionNotFound: there is none. MissionBusy: a process runs it, or the fleet has it.
+        """
+        missions = self.app.context.missions
+        row = await missions.get(mission_id)
+        mission_id = str(row["id"])
+        async with missions.running_alone(mission_id):
+            await self._refuse_carried(mission_id)
+            await missions.reopen(mission_id, deadline_s)
+            await self._hand_over(mission_id, row["tenant"], {"mission": row["mission"]}, pool)
+        return mission_id
+
+    async def carry(self, mission_id: str, start: Mapping[str, Any]) -> MissionResult:
+        """Go on with a mission of the fleet, as its workers do.
+
+        Raises:
+            Parked: it waits for its agents. MissionBusy: another process runs it.
+        """
+        missions = self.app.context.missions
+        async with missions.running_alone(mission_id):
+            row = await missions.get(mission_id)
+            begun, over = await self._place(mission_id)
+            if row["result"] and (over or row["status"] in FINAL):
+                return MissionResult.model_validate(row["result"])
+            return await self._watch(mission_id, None if begun else dict(start), None)
+
+    async def _hand_over(self, mission_id: str, tenant: str, start: dict[str, Any], pool: str) -> None:
+        runs = RunStore(self.app.pool)
+        number = len(await runs.of_mission(mission_id))
+        payload = {"mission_id": mission_id, "start": start}
+        run_id = derived_id("mission-run", mission_id, number)
+        await runs.enqueue([NewRun(run_id, mission_id, payload, pool=pool, tenant=tenant, kind="mission")])
+
+    async def _carrying(self, mission_id: str) -> list[str]:
+        """The runs by which the fleet has a mission now; there is one at most."""
+        runs = await RunStore(self.app.pool).of_mission(mission_id)
+        return [run["id"] for run in runs if run["state"] in OPEN]
+
+    async def _refuse_carried(self, mission_id: str) -> None:
+        if await self._carrying(mission_id):
+            raise MissionBusy(f"the fleet has mission {mission_id}")
+
     # --- going back ----------------------------------------------------------------------------------------------
 
     async def describe(self, mission_id: str) -> dict[str, Any]:
@@ -227,6 +317,7 @@ class ChimeraSwarm:
         if not snapshot.tasks and not snapshot.values:
             raise CheckpointNotFound(f"mission {mission_id} has no checkpoint {checkpoint_id[:40]} of its own")
         async with self.app.context.missions.running_alone(mission_id):
+            await self._refuse_carried(mission_id)
             await self.app.context.missions.reopen(mission_id)
             return await self._watch(mission_id, None, reviewer, checkpoint_id)
 
@@ -303,15 +394,19 @@ class ChimeraSwarm:
             if not snapshot.interrupts:
                 return MissionResult.model_validate(snapshot.values["result"])
             answers: dict[str, Any] = {}
-            for asked in snapshot.interrupts:
+            asking = [asked for asked in snapshot.interrupts if not is_parked(asked.value)]
+            for asked in asking:
                 item = ReviewItem.model_validate(asked.value)
                 decision = await self.app.context.reviews.decision(item.id)
                 if decision is None and reviewer is not None:
                     decision = await self._ask(reviewer, item)
                 if decision is not None:
                     answers[asked.id] = {**decision.plain(), "item_id": item.id}
+            parked = parked_for([asked.value for asked in snapshot.interrupts])
+            if not answers and parked is not None:
+                raise parked
             if not answers:
-                return await self._waiting(mission_id, [asked.value for asked in snapshot.interrupts])
+                return await self._waiting(mission_id, [asked.value for asked in asking])
             await self._invoke(Command(resume=answers), config)
 
     async def _ask(self, reviewer: Reviewer, item: ReviewItem) -> ReviewDecision | None:

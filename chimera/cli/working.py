@@ -2,36 +2,78 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from langgraph.runtime import RunControl
+
 from chimera.app import App
 from chimera.core.contracts import Usage
+from chimera.core.errors import ChimeraError, MissionBusy
 from chimera.fleet.carrying import agent_body
 from chimera.fleet.dispatch import LocalDispatch
+from chimera.fleet.engine import Engine
+from chimera.fleet.measuring import Measuring
+from chimera.fleet.parking import Parked, ParkingDispatch
 from chimera.fleet.worker import Body
 from chimera.graphs.agent import build_agent
+from chimera.graphs.mission import build_mission
 from chimera.nodes.context import Context
 from chimera.store.checkpoints import GroupCommit, Lease, open_saver
 from chimera.store.pools import AgentPool, PoolStore
+from chimera.store.runs import Claim, RunStore
 from chimera.store.usage import UsageLog
+from chimera.swarm import ChimeraSwarm
 
 FRESH_S = 1.0
+BUSY_S = 2.0
+"""How long a mission is left alone that another process still holds."""
 
 
-def session(app: App, concurrency: int) -> Callable[[Lease], AbstractAsyncContextManager[Body]]:
-    """What opens a turn's graph, under the lease of that turn."""
+def session(
+    app: App, concurrency: int, measuring: Measuring | None = None, engine: Engine | None = None
+) -> Callable[[Lease], AbstractAsyncContextManager[Body]]:
+    """What opens a turn's graphs, under the lease of that turn. ``engine``: where agents of missions are asked for."""
     pools = Pools(app)
+    latencies = measuring.latencies if measuring is not None else None
 
     @asynccontextmanager
     async def open_body(lease: Lease) -> AsyncGenerator[Body]:
         async with open_saver(app.pool, GroupCommit(app.pool, lease=lease)) as saver:
             graph = build_agent(checkpointer=saver)
-            yield agent_body(LocalDispatch(graph, concurrency), pools.named, pools.context_of)
+            agents = agent_body(LocalDispatch(graph, concurrency), pools.named, pools.context_of, latencies)
+            on_lease = replace(app, saver=saver, agent=graph, mission=build_mission(checkpointer=saver))
+
+            async def body(claim: Claim, control: RunControl) -> Mapping[str, Any]:
+                if claim.kind == "agent":
+                    return await agents(claim, control)
+                if engine is None:
+                    raise ChimeraError("this worker carries out agents, and no missions")
+                context = pools.context_of(await pools.named(claim.pool))
+                return await carry_mission(replace(on_lease, context=context), engine, claim)
+
+            yield body
 
     return open_body
+
+
+async def carry_mission(app: App, engine: Engine, claim: Claim) -> Mapping[str, Any]:
+    """Go on with a mission until it ends, waits for a human, or waits for its agents.
+
+    Raises:
+        Parked: there is nothing to do for now.
+    """
+    since = (await RunStore(app.pool).get(claim.id))["created_at"]
+    hedge_after_s = app.context.settings.hedge_after_s
+    dispatch = ParkingDispatch(engine, app.pool, since=since, hedge_after_s=hedge_after_s)
+    swarm = ChimeraSwarm.on(replace(app, context=replace(app.context, dispatch=dispatch)))
+    try:
+        result = await swarm.carry(claim.payload["mission_id"], claim.payload["start"])
+    except MissionBusy:  # a worker that lost it and has not noticed yet, or a human who looks after it
+        raise Parked((), BUSY_S) from None
+    return {"result": result.plain()}
 
 
 class Pools:
@@ -62,6 +104,7 @@ class Pools:
 
     def _made(self, pool: AgentPool) -> Context:
         context = self._app.context
+        context = replace(context, gateway=context.gateway.within(pool.name))
         if pool.model is None and pool.budget_units is None:
             return context
         settings, meter = context.settings, context.usage

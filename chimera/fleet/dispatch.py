@@ -14,6 +14,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt
 
+from chimera.core import timing
 from chimera.core.seats import Seats
 from chimera.core.state import Plain
 from chimera.fleet.lean import LeanRunner
@@ -69,7 +70,9 @@ class LocalDispatch:
         async with self._slots:
             # An empty contextvars context: inside the caller's, LangGraph would take this run for one of its subgraphs
             # and keep its checkpoints under the parent's thread.
-            task = asyncio.create_task(self._step(run, context, answers, control), context=contextvars.Context())
+            apart = contextvars.Context()
+            apart.run(timing.carry, timing.watch())
+            task = asyncio.create_task(self._step(run, context, answers, control), context=apart)
             return await task
 
     async def _step(

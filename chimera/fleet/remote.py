@@ -8,6 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from chimera.core.contracts import Task
@@ -55,7 +56,7 @@ class RemoteDispatch:
         if ended is None:
             await self._engine.cancel(new.id)
             raise MissionExpired("the agent was not done in time")
-        return _outcome(ended)
+        return outcome_of(ended)
 
     async def _left_s(self, run: AgentRun, context: Any) -> float:
         """Seconds that the agent has, by the clock of the database that the mission's deadline is by."""
@@ -94,21 +95,14 @@ class RemoteDispatch:
                 await self._engine.replay(run_id, left_s)
 
     async def _ended(self, new: NewRun, context: Any, left_s: float) -> Ended | None:
-        if self._hedge_after_s is None or self._hedge_after_s >= left_s or not await _only_reads(new, context):
+        if self._hedge_after_s is None or self._hedge_after_s >= left_s or not await only_reads(new, context):
             return await self._engine.ended(new.id, left_s + LOOSE_END_S)
         ended = await self._engine.ended(new.id, self._hedge_after_s)
         return ended or await self._race(new, left_s)
 
     async def _race(self, new: NewRun, left_s: float) -> Ended | None:
         """Have another worker try the same from the start; whoever is done first is heard, the other is stopped."""
-        second = NewRun(
-            id=derived_id("hedge", new.id),
-            thread_id=f"{new.thread_id}/hedge",
-            payload=new.payload,
-            pool=new.pool,
-            tenant=new.tenant,
-            deadline_s=left_s,
-        )
+        second = hedge_of(new, left_s)
         await self._engine.enqueue([second])
         waits = {
             asyncio.ensure_future(self._engine.ended(run_id, left_s + LOOSE_END_S)): run_id
@@ -148,7 +142,13 @@ class RemoteDispatch:
             return
 
 
-async def _only_reads(new: NewRun, context: Any) -> bool:
+def hedge_of(new: NewRun, left_s: float) -> NewRun:
+    """The same work from the start, for a second worker."""
+    return replace(new, id=derived_id("hedge", new.id), thread_id=f"{new.thread_id}/hedge", deadline_s=left_s)
+
+
+async def only_reads(new: NewRun, context: Any) -> bool:
+    """Whether an agent's task has no tool that changes anything."""
     tools = Task.model_validate(new.payload["state"]["task"]).tools
     readers = {capability.name for capability in await context.tools.capabilities() if capability.read_only}
     return set(tools) <= readers
@@ -162,7 +162,12 @@ def _result(ended: Ended) -> bool:
     return bool((ended.outcome or {}).get("result"))
 
 
-def _outcome(ended: Ended) -> AgentOutcome:
+def outcome_of(ended: Ended) -> AgentOutcome:
+    """What came of an agent's run.
+
+    Raises:
+        ChimeraError: what it failed with.
+    """
     if ended.state == "done" and ended.outcome is not None:
         return AgentOutcome(result=ended.outcome["result"], questions=ended.outcome["questions"])
     told = ended.error or {"message": f"the run was {ended.state}", "remedy": ChimeraError.remedy}

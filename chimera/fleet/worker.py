@@ -8,7 +8,7 @@ others may have it by now, and the next turn begins with a lease of its own.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from langgraph.runtime import RunControl
 from chimera.core.errors import ChimeraError, ConflictError, LeaseLost, MissionExpired, StoreError
 from chimera.core.tasks import STOP_AGAIN_S, stop
 from chimera.fleet.engine import Engine
+from chimera.fleet.measuring import Measuring
+from chimera.fleet.parking import Parked
 from chimera.fleet.telling import Telling
 from chimera.store.checkpoints.group import Lease
 from chimera.store.runs import Claim, Ending, How, fits
@@ -59,8 +61,13 @@ class Worker:
     """Carries out runs until it is drained. ``open_body``: what a turn needs to carry out runs under its lease."""
 
     def __init__(
-        self, engine: Engine, open_body: Callable[[Lease], AbstractAsyncContextManager[Body]], plan: WorkerPlan
+        self,
+        engine: Engine,
+        open_body: Callable[[Lease], AbstractAsyncContextManager[Body]],
+        plan: WorkerPlan,
+        measuring: Measuring | None = None,
     ) -> None:
+        self._measuring = measuring
         self._engine = engine
         self._open_body = open_body
         self._plan = plan
@@ -105,7 +112,7 @@ class Worker:
         lease = await self._engine.register(plan.id, plan.concurrency, plan.pools, plan.ttl_s)
         self.turns += 1
         async with self._open_body(lease) as body:
-            await Turn(self._engine, lease, body, plan, self._drain).run()
+            await Turn(self._engine, lease, body, plan, self._drain, self._measuring).run()
 
 
 @dataclass(eq=False)
@@ -117,6 +124,7 @@ class Turn:
     body: Body
     plan: WorkerPlan
     drain: asyncio.Event
+    measuring: Measuring | None = None
     carried: dict[str, _Carried] = field(default_factory=dict[str, _Carried])
     freed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -145,6 +153,9 @@ class Turn:
                     task.cancel()
         finally:
             await stop(insisting)
+        if self.measuring is not None:
+            with suppress(StoreError):
+                await self.measuring.tell(self.lease)
         await self.engine.leave(self.lease)
 
     async def _insist(self) -> None:
@@ -187,6 +198,9 @@ class Turn:
                     if await self.engine.renew(self.lease, self.plan.ttl_s) == "draining":
                         self.drain.set()
                 renewed = loop.time()
+                if self.measuring is not None:
+                    async with asyncio.timeout(self.plan.ttl_s / 3):
+                        await self.measuring.tell(self.lease)
             except (StoreError, TimeoutError) as error:
                 if isinstance(error, LeaseLost):
                     raise
@@ -246,6 +260,8 @@ class Turn:
             await asyncio.sleep(_BREATH_S)  # what comes within a moment is claimed together
 
     def _start(self, claims: Sequence[Claim]) -> None:
+        if self.measuring is not None:
+            self.measuring.claimed(claims)
         for claim in claims:
             each = _Carried(claim, RunControl())
             self.carried[claim.id] = each
@@ -287,6 +303,8 @@ class Turn:
             return Ending(claim, each.stop)
         except GraphDrained:
             return Ending(claim, "release")
+        except Parked as parked:
+            return Ending(claim, "wait", others=parked.runs, wake_s=parked.wake_s)
         except LeaseLost:
             raise
         except Exception as error:  # noqa: BLE001 - whatever broke, it is this run that failed, not its neighbours

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from chimera.core.contracts import Decision
 from chimera.core.errors import GuardRejected, ToolFailed, ToolRefused, ToolServerDown, ToolUnknown
 from chimera.core.seats import away
+from chimera.core.timing import spent
 from chimera.guards.request import sealed
 from chimera.store.effects import EffectJournal
 from chimera.tools.capability import Capability, ToolResult
@@ -109,6 +110,7 @@ class Effects:
 
     async def _send(self, call: ApprovedCall) -> ToolResult:
         async with away():
-            return await self._tools.call(
-                call.capability.name, dict(call.arguments), scope=call.mission_id, idempotency_key=call.key
-            )
+            with spent("tool"):
+                return await self._tools.call(
+                    call.capability.name, dict(call.arguments), scope=call.mission_id, idempotency_key=call.key
+                )

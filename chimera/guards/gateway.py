@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from chimera.core.contracts import Decision, Threat
 from chimera.core.ids import digest
+from chimera.core.timing import spent
 from chimera.guards.incidents import Incidents
 from chimera.guards.request import Edge, Guard, GuardRequest, reject
 from chimera.store.audit import AuditEvent, AuditLog
@@ -42,10 +43,17 @@ class Policies(Protocol):
 class SecurityGateway:
     """Decides about everything that crosses an edge."""
 
-    def __init__(self, policies: Policies | Chains, audit: AuditLog, incidents: Incidents | None = None) -> None:
+    def __init__(
+        self, policies: Policies | Chains, audit: AuditLog, incidents: Incidents | None = None, pool: str | None = None
+    ) -> None:
         self._policies = policies
         self._incidents = incidents
         self._audit = audit
+        self._pool = pool
+
+    def within(self, pool: str) -> "SecurityGateway":
+        """The same gateway for agents that work in a pool of the fleet."""
+        return SecurityGateway(self._policies, self._audit, self._incidents, pool)
 
     async def validate_request(self, agent_id: str, request: GuardRequest | str) -> Decision:
         """Decide about one request of an agent; a plain text is judged as a goal.
@@ -59,7 +67,12 @@ class SecurityGateway:
         """
         if isinstance(request, str):
             request = GuardRequest(edge=Edge.INTAKE, payload={"goal": request})
-        request = replace(request, agent_id=agent_id)
+        if self._pool is not None:
+            request = replace(request, pool=self._pool)
+        with spent("guard"):
+            return await self._recorded(agent_id, replace(request, agent_id=agent_id))
+
+    async def _recorded(self, agent_id: str, request: GuardRequest) -> Decision:
         decision = await self._decide(request)
         await self._audit.append(
             AuditEvent(

@@ -25,6 +25,7 @@ from chimera.core.invalid import first_problem
 from chimera.core.money import Money
 from chimera.core.seats import away
 from chimera.core.settings import ROLES, Settings
+from chimera.core.timing import spent
 from chimera.models.choose import choose_model
 from chimera.models.forms import asked_for, read_form
 from chimera.models.limits import ProviderLimits, is_too_much
@@ -182,10 +183,11 @@ class Models:
                 await self._refuse_beyond_budget(caller, name, expected)
                 try:
                     async with away():
-                        await self._admitted(caller, name, expected, give_up)
-                        with self._under_way(caller.mission_id, expected):
-                            async with asyncio.timeout(self._settings.model_timeout_s):
-                                answer, message = await ask(model)
+                        with spent("model"):  # with the wait for a turn under the provider's limits
+                            await self._admitted(caller, name, expected, give_up)
+                            with self._under_way(caller.mission_id, expected):
+                                async with asyncio.timeout(self._settings.model_timeout_s):
+                                    answer, message = await ask(model)
                 except Exception as error:  # noqa: BLE001 - each integration raises its own kinds; none is fatal to the next model
                     # Not as its cause: providers quote keys and prompts in their messages, and a cause is printed.
                     failure = self._meaning(name, error)

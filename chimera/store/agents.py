@@ -75,18 +75,25 @@ class AgentStore:
         """Move an agent to another state.
 
         Raises:
-            InputError: there is no such agent or state. ConflictError: that state may not follow the present one.
+            InputError: there is no such agent or state. ConflictError: that state may not follow the present one, or an
+                incident holds the agent back.
         """
         if state not in CHANGES:
             raise InputError(f"{state[:40]!r} is no state of an agent; there are {', '.join(CHANGES)}")
         before = [name for name, after in CHANGES.items() if state in after or state == name]
         rows = await fetch(
             self._pool,
-            "UPDATE agents SET state = %s, updated_at = now() WHERE id = %s AND state = ANY (%s) RETURNING id",
+            "UPDATE agents SET state = %s, updated_at = now() WHERE id = %s AND state = ANY (%s) "
+            "AND state_before IS NULL RETURNING id",
             (state, agent, before),
         )
         if not rows:
-            now = (await self.get(agent))["state"]
+            found = await self.get(agent)
+            now = found["state"]
+            if found["state_before"] is not None:
+                raise ConflictError(
+                    f"agent {agent} is held back by an incident", remedy="`chimera incident ls` and `release` end it."
+                )
             raise ConflictError(f"agent {agent} is {now}, and {state} cannot follow that")
 
     async def remove(self, agent: str) -> None:

@@ -1,12 +1,12 @@
 """Security incidents and what they hold back, in Postgres."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 
 from chimera.core.errors import InputError
 from chimera.core.ids import derived_id
+from chimera.store.held import free_agents, hold_agents, hold_pool
 from chimera.store.postgres import Connection, Pool, fetch, fetch_one
 from chimera.store.values import as_json, as_stored, is_uuid
 
@@ -109,7 +109,10 @@ class IncidentStore:
             "WHERE id = %s AND state = 'open' RETURNING id",
             (at, as_stored(by), as_stored(reason), review_id, incident_id),
         )
-        return await cursor.fetchone() is not None
+        if await cursor.fetchone() is None:
+            return False
+        await free_agents(connection, incident_id)
+        return True
 
     async def asked_by(self, review_id: str) -> Incident | None:
         """The incident that a question is about, if it is about one."""
@@ -209,7 +212,7 @@ async def _hold(connection: Connection, incident_id: str, report: Report, since:
         (report.tenant, as_stored(report.pool), since),
     )
     row = await cursor.fetchone()
-    subjects: Iterable[tuple[str, str | None]] = [(AGENT, report.subject)]
+    subjects: list[tuple[str, str | None]] = [(AGENT, report.subject)]
     if row is not None and row["n"] > pool_limit:
         subjects = [*subjects, (POOL, report.pool)]
     for kind, subject in subjects:
@@ -218,6 +221,11 @@ async def _hold(connection: Connection, incident_id: str, report: Report, since:
                 "INSERT INTO quarantines (incident_id, kind, subject, tenant) VALUES (%s, %s, %s, %s)",
                 (incident_id, kind, as_stored(subject), report.tenant),
             )
+    if report.subject is not None:
+        place = report.mission_id
+        await hold_agents(connection, incident_id, tenant=report.tenant, mission_id=place, agent=report.agent)
+    if len(subjects) > 1:
+        await hold_pool(connection, tenant=report.tenant, pool=report.pool)
 
 
 def _incident(row: dict[str, Any]) -> Incident:

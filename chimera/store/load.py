@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from chimera.store.latencies import LatencyStore
 from chimera.store.pools import PoolStore
 from chimera.store.postgres import Pool, fetch
 from chimera.store.workers import WorkerStore
@@ -25,12 +26,15 @@ FROM pools AS p LEFT JOIN (
 async def fleet_load(pool: Pool) -> dict[str, list[dict[str, Any]]]:
     """Pools with their runs, agents and queue waits (seconds; of what started within five minutes), and workers.
 
-    A wait is from when a run could start first until a worker claimed it last.
+    A wait is from when a run could start first until a worker claimed it last. ``latencies`` of a pool are what workers
+    measured: see :class:`chimera.store.latencies.LatencyStore`.
     """
+    measured = await LatencyStore(pool).measured()
     waits = {row["pool"]: row for row in await fetch(pool, _WAITS)}
     pools: list[dict[str, Any]] = []
     for each in await PoolStore(pool).listed():
         agents = {name[7:]: number for name, number in each.load.items() if name.startswith("agents ")}
-        states = {name: each.load.get(name, 0) for name in ("running", "queued", "delayed", "dead")}
-        pools.append({**waits[each.name], **states, "room": each.concurrency, "agents": agents})
+        states = {name: each.load.get(name, 0) for name in ("running", "queued", "delayed", "waiting", "dead")}
+        more = {"room": each.concurrency, "agents": agents, "latencies": measured.get(each.name, {})}
+        pools.append({**waits[each.name], **states, **more})
     return {"pools": pools, "workers": await WorkerStore(pool).listed()}

@@ -11,6 +11,11 @@ from chimera.core.errors import InputError, MissionBusy, MissionNotFound
 from chimera.store.postgres import Connection, Pool, connect, fetch, fetch_one, store_errors
 from chimera.store.values import as_json, as_stored, is_uuid
 
+_CARRIED = (
+    "SELECT EXISTS (SELECT FROM runs AS r WHERE r.kind = 'mission' AND r.thread_id = missions.id::text "
+    "AND r.state IN ('delayed', 'queued', 'running', 'waiting'))"
+)
+
 
 class MissionStore:
     """Reads and writes the tables ``missions`` and ``tasks``. Every write is idempotent."""
@@ -78,15 +83,18 @@ class MissionStore:
         held = await self._held_anywhere()  # first: a mission that ends in between must not look as if it was left
         rows = await fetch(
             self._pool,
-            "SELECT id, goal, status, result, created_at, updated_at FROM missions WHERE tenant = %s "
-            "ORDER BY created_at DESC LIMIT %s",
+            f"SELECT id, goal, status, result, created_at, updated_at, ({_CARRIED}) AS carried FROM missions "  # noqa: S608
+            "WHERE tenant = %s ORDER BY created_at DESC LIMIT %s",
             (tenant, limit),
         )
-        return [{**row, "attended": _lock_key(str(row["id"])) in held} for row in rows]
+        return [{**row, "attended": row.pop("carried") or _lock_key(str(row["id"])) in held} for row in rows]
 
     async def attended(self, mission_id: str) -> bool:
-        """Whether a process, this one or another, runs the mission now."""
-        return _lock_key(mission_id) in await self._held_anywhere()
+        """Whether a process, this one or another, runs the mission now, or the fleet has it."""
+        held = await self._held_anywhere()
+        query = f"{_CARRIED} AS carried FROM missions WHERE id = %s"
+        row = await fetch_one(self._pool, query, (mission_id,))
+        return (row is not None and bool(row["carried"])) or _lock_key(mission_id) in held
 
     async def _held_anywhere(self) -> set[int]:
         """The keys of all advisory locks that are held in this database."""

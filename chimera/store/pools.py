@@ -107,7 +107,7 @@ class PoolStore:
             SELECT p.*, coalesce(n.load, '{}') AS load FROM pools AS p LEFT JOIN (
                 SELECT pool, jsonb_object_agg(what, n) AS load FROM (
                     SELECT pool, state AS what, count(*) AS n FROM runs
-                    WHERE state IN ('delayed', 'queued', 'running', 'dead') GROUP BY 1, 2
+                    WHERE state IN ('delayed', 'queued', 'running', 'waiting', 'dead') GROUP BY 1, 2
                     UNION ALL SELECT pool, 'agents ' || state, count(*) FROM agents GROUP BY 1, 2
                 ) AS counted GROUP BY pool
             ) AS n ON n.pool = p.name ORDER BY p.name

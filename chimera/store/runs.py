@@ -24,7 +24,14 @@ MAX_FAILURES = 5
 ARRIVED, ENDED, STOPPED = "chimera_runs", "chimera_ended", "chimera_stops"
 """The channels of NOTIFY: something can be claimed; a run ended (its id); a worker has to look (its id)."""
 OVER = ("done", "failed", "dead", "cancelled")
-How = Literal["done", "failed", "retry", "release", "cancel"]
+_CLAIM = (
+    "SELECT id, epoch, thread_id, pool, tenant, attempts, agent, kind, payload, "
+    "extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left_s, "
+    "greatest(0, extract(epoch FROM started_at - greatest(created_at, not_before)))::float8 AS waited_s"
+)
+OPEN = ("delayed", "queued", "running", "waiting")
+Kind = Literal["agent", "mission"]
+How = Literal["done", "failed", "retry", "release", "cancel", "wait"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class NewRun:
     delay_s: float = 0.0
     deadline_s: float | None = None
     max_failures: int = MAX_FAILURES
+    kind: Kind = "agent"
 
 
 @dataclass(frozen=True)
@@ -54,17 +62,24 @@ class Claim:
     attempts: int
     agent: str | None
     left_s: float | None
+    waited_s: float
+    kind: Kind
     payload: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What became of a claimed run. ``retry`` counts as a failure, ``release`` is unfinished and nobody's fault."""
+    """What became of a claimed run. ``retry`` counts as a failure, ``release`` is unfinished and nobody's fault.
+
+    ``wait``: it goes on when the runs ``others`` are over, at the latest after ``wake_s``; no worker has it meanwhile.
+    """
 
     claim: Claim
     how: How
     outcome: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
+    others: Sequence[str] = ()
+    wake_s: float = 0.0
 
 
 class RunStore:
@@ -86,15 +101,15 @@ class RunStore:
             """
             WITH made AS (
                 INSERT INTO runs (id, thread_id, pool, tenant, priority, state, not_before, deadline_at, max_failures,
-                    payload)
+                    kind, payload)
                 SELECT n.id, n.thread_id, n.pool, n.tenant, n.priority,
                     CASE WHEN n.delay > 0 THEN 'delayed' ELSE 'queued' END,
                     now() + make_interval(secs => n.delay), now() + make_interval(secs => n.deadline), n.failures,
-                    n.payload
+                    n.kind, n.payload
                 FROM unnest(%(id)s::text[], %(thread)s::text[], %(pool)s::text[], %(tenant)s::text[],
                     %(priority)s::int[], %(delay)s::float8[], %(deadline)s::float8[], %(failures)s::int[],
-                    %(payload)s::jsonb[])
-                    AS n (id, thread_id, pool, tenant, priority, delay, deadline, failures, payload)
+                    %(kind)s::text[], %(payload)s::jsonb[])
+                    AS n (id, thread_id, pool, tenant, priority, delay, deadline, failures, kind, payload)
                 ON CONFLICT (id) DO NOTHING RETURNING id, state
             )
             SELECT id, CASE WHEN %(tell)s AND state = 'queued' THEN pg_notify(%(channel)s, '') END FROM made
@@ -108,6 +123,7 @@ class RunStore:
                 "delay": [float(run.delay_s) for run in runs],
                 "deadline": [None if run.deadline_s is None else float(run.deadline_s) for run in runs],
                 "failures": [run.max_failures for run in runs],
+                "kind": [run.kind for run in runs],
                 "payload": payloads,
                 "tell": tell,
                 "channel": ARRIVED,
@@ -128,9 +144,7 @@ class RunStore:
         """Claim up to ``room`` runs, the fairest first; nothing for a worker whose lease is not its own any more."""
         rows = await fetch(
             self._pool,
-            "SELECT id, epoch, thread_id, pool, tenant, attempts, agent, payload, "
-            "extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left_s "
-            "FROM claim_runs(%s, %s, %s, %s::text[])",
+            f"{_CLAIM} FROM claim_runs(%s, %s, %s, %s::text[])",
             (lease.worker, lease.epoch, room, list(pools) if pools is not None else None),
         )
         return [_claim(row) for row in rows]
@@ -139,35 +153,56 @@ class RunStore:
         """What a worker has claimed without knowing it, as when the connection was lost over the answer."""
         rows = await fetch(
             self._pool,
-            "SELECT id, epoch, thread_id, pool, tenant, attempts, agent, payload, "
-            "extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left_s FROM runs "
-            "WHERE worker = %s AND worker_epoch = %s AND state = 'running' AND NOT id = ANY (%s)",
+            f"{_CLAIM} FROM runs WHERE worker = %s AND worker_epoch = %s AND state = 'running' AND NOT id = ANY (%s)",
             (lease.worker, lease.epoch, list(known)),
         )
         return [_claim(row) for row in rows]
 
     async def end(self, endings: Sequence[Ending]) -> dict[str, str]:
-        """End claimed runs; return the states of those whose fence still held, by id. Whoever waits is told."""
+        """End claimed runs; return the states of those whose fence still held, by id. Whoever waits is told.
+
+        Runs that wait for these are among them, if they are queued now.
+        """
+        found: dict[str, str] = {}
+        for ending in endings:
+            if ending.how == "wait":
+                found |= await self._park(ending)
+        endings = [ending for ending in endings if ending.how != "wait"]
+        return found | await self._end(endings) if endings else found
+
+    async def _park(self, ending: Ending) -> dict[str, str]:
+        rows = await fetch(
+            self._pool,
+            "SELECT id, state, CASE WHEN state = 'queued' THEN pg_notify(%s, '') WHEN state = 'cancelled' "
+            "THEN pg_notify(%s, id) END FROM park_run(%s, %s, %s::text[], %s)",
+            (ARRIVED, ENDED, ending.claim.id, ending.claim.fence, list(ending.others), float(ending.wake_s)),
+        )
+        return {row["id"]: row["state"] for row in rows}
+
+    async def _end(self, endings: Sequence[Ending]) -> dict[str, str]:
+        ids = [ending.claim.id for ending in endings]
         rows = await fetch(
             self._pool,
             "SELECT id, state, CASE WHEN state = ANY (%s) THEN pg_notify(%s, id) "
             "WHEN state = 'queued' THEN pg_notify(%s, '') END "
-            "FROM end_runs(%s::text[], %s::bigint[], %s::text[], %s::jsonb[], %s::jsonb[])",
+            "FROM (SELECT * FROM end_runs(%s::text[], %s::bigint[], %s::text[], %s::jsonb[], %s::jsonb[]) "
+            "UNION ALL SELECT * FROM wake_runs(%s::text[])) AS changed",
             (
                 list(OVER),
                 ENDED,
                 ARRIVED,
-                [ending.claim.id for ending in endings],
+                ids,
                 [ending.claim.fence for ending in endings],
                 [ending.how for ending in endings],
                 [_json(ending.outcome) for ending in endings],
                 [_json(ending.error) for ending in endings],
+                ids,
             ),
         )
         return {row["id"]: row["state"] for row in rows}
 
     async def cancel(self, run_id: str, stop: Literal["cancel", "release"] = "cancel") -> str:
-        """Cancel a run, or ask its worker to let go of it; return its state now.
+        """Cancel a run and all that it waits for, or ask its worker to let go of it; return its state now.
 
         Raises:
             InputError: there is no such run.
@@ -179,14 +214,33 @@ class RunStore:
                 UPDATE runs SET stop = CASE WHEN state = 'running' THEN coalesce(nullif(stop, 'release'), %(stop)s) END,
                     state = CASE WHEN state = 'running' OR %(stop)s = 'release' THEN state ELSE 'cancelled' END,
                     ended_at = CASE WHEN state = 'running' OR %(stop)s = 'release' THEN ended_at ELSE now() END
-                WHERE id = %(id)s AND state IN ('delayed', 'queued', 'running') RETURNING id, state, worker
+                WHERE id = %(id)s AND state IN ('delayed', 'queued', 'running', 'waiting') RETURNING id, state, worker
             )
             SELECT state, CASE state WHEN 'running' THEN pg_notify(%(stops)s, worker)
                 WHEN 'cancelled' THEN pg_notify(%(ended)s, id) END FROM asked
             """,
             {"id": run_id, "stop": stop, "stops": STOPPED, "ended": ENDED},
         )
+        if stop == "cancel":
+            for child in await self.waited_for(run_id):
+                await self.cancel(child)
+            await self.wake([run_id])
         return str(row["state"]) if row is not None else str((await self.get(run_id))["state"])
+
+    async def waited_for(self, run_id: str) -> list[str]:
+        """The runs that a run waits for, and that are not over."""
+        query = "SELECT id FROM runs WHERE parent = %s AND state = ANY (%s)"
+        return [row["id"] for row in await fetch(self._pool, query, (run_id, list(OPEN)))]
+
+    async def wake(self, ended: Sequence[str]) -> None:
+        """Queue whatever waited for these runs alone."""
+        query = "SELECT pg_notify(%s, '') FROM wake_runs(%s::text[])"
+        await fetch(self._pool, query, (ARRIVED, list(ended)))
+
+    async def of_mission(self, mission_id: str) -> list[dict[str, Any]]:
+        """Id and state of the runs by which the fleet carried out a mission, newest first."""
+        query = "SELECT id, state FROM runs WHERE kind = 'mission' AND thread_id = %s ORDER BY seq DESC"
+        return await fetch(self._pool, query, (mission_id,))
 
     async def stops(self, worker: str) -> list[tuple[str, int, str]]:
         """What a worker is asked to do with runs of its own: id, fence, and cancel or release."""
@@ -202,7 +256,8 @@ class RunStore:
         rows = await fetch(
             self._pool,
             "SELECT id, state, CASE WHEN state = ANY (%s) THEN pg_notify(%s, id) "
-            "WHEN state = 'queued' THEN pg_notify(%s, '') END FROM sweep_runs()",
+            "WHEN state = 'queued' THEN pg_notify(%s, '') END "
+            "FROM (SELECT * FROM sweep_runs() UNION ALL SELECT * FROM wake_runs(NULL)) AS changed",
             (list(OVER), ENDED, ARRIVED),
         )
         return {row["id"]: row["state"] for row in rows}
@@ -249,8 +304,8 @@ class RunStore:
         """Runs without their payloads, newest first."""
         return await fetch(
             self._pool,
-            "SELECT id, thread_id, pool, tenant, priority, state, attempts, failures, max_failures, not_before, "
-            "deadline_at, worker, agent, stop, error, created_at, started_at, ended_at FROM runs "
+            "SELECT id, kind, parent, thread_id, pool, tenant, priority, state, attempts, failures, max_failures, "
+            "not_before, deadline_at, worker, agent, stop, error, created_at, started_at, ended_at FROM runs "
             "WHERE (%(ids)s::text[] IS NULL OR id = ANY (%(ids)s)) AND (%(state)s::text IS NULL OR state = %(state)s) "
             "ORDER BY seq DESC LIMIT %(limit)s",
             {"ids": list(ids) if ids is not None else None, "state": state, "limit": limit},

@@ -17,7 +17,7 @@ from chimera.cli.main import app
 from chimera.core.errors import ConflictError
 from chimera.store.agents import CHANGES, AgentStore
 from chimera.store.embedded import Endpoints
-from chimera.store.postgres import Pool, open_pool
+from chimera.store.postgres import Pool, fetch, open_pool
 from chimera.store.runs import NewRun, RunStore
 from chimera.store.workers import WorkerStore
 
@@ -156,6 +156,30 @@ def test_top_and_runs_show_what_there_is(chimera: Command, database_url: str) ->
     assert chimera("runs", "cancel", "urgent")["state"] == "running"
 
 
+def test_a_dead_letter_is_seen_and_run_again(chimera: Command, database_url: str) -> None:
+    """Proves FR-343: what took its workers down until its tries were used up."""
+
+    async def die(pool: Pool) -> None:
+        runs, workers = RunStore(pool), WorkerStore(pool)
+        await runs.enqueue([NewRun("poison", "t", {}, max_failures=2)])
+        for name in ("a", "b"):
+            lease = await workers.register(name, engine="postgres", concurrency=1, pools=None, ttl_s=60)
+            await fetch(pool, "UPDATE runs SET not_before = now()")
+            assert [claim.id for claim in await runs.claim(lease, 1)] == ["poison"]
+            await fetch(pool, "UPDATE workers SET expires_at = now() - interval '1 second' WHERE id = %s", (name,))
+            swept = await runs.sweep()
+        assert swept == {"poison": "dead"}
+
+    on(database_url, die)
+    (dead,) = chimera("runs", "ls", "--state", "dead")["runs"]
+    assert (dead["id"], dead["attempts"], dead["failures"]) == ("poison", 2, 2)
+    assert "2 of 2 tries" in dead["error"]["message"]
+    assert "chimera runs replay" in dead["error"]["remedy"]
+    assert chimera("top")["pools"][0]["dead"] == 1
+    assert chimera("runs", "replay", "poison")["state"] == "queued"
+    assert chimera("top")["pools"][0]["dead"] == 0
+
+
 def free_port() -> int:
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))
@@ -170,6 +194,13 @@ def test_a_worker_whose_engine_is_away(chimera: Command, monkeypatch: pytest.Mon
     error = chimera("worker", "--engine", "nats", fails=True)
     assert (error["code"], "NATS cannot be reached" in error["message"]) == ("CH301", True)
     assert "CHIMERA_NATS_URL" in error["remedy"]
+    monkeypatch.setenv("CHIMERA_DISPATCH", "fleet")
+    monkeypatch.setenv("CHIMERA_ENGINE", "nats")
+    error = chimera("run", "goal", fails=True)  # whoever asks for agents is told the same, and leaves no mission
+    assert (error["code"], "NATS cannot be reached" in error["message"]) == ("CH301", True)
+    for name in ("DISPATCH", "ENGINE"):
+        monkeypatch.delenv(f"CHIMERA_{name}")
+    assert chimera("ls")["missions"] == []
     monkeypatch.setenv("CHIMERA_DATABASE_URL", f"postgresql://nobody:secret@127.0.0.1:{free_port()}/none")
     error = chimera("worker", fails=True)
     assert error["code"] == "CH301"

@@ -27,9 +27,13 @@ from chimera.guards.oversight import Oversight, oversee
 from chimera.guards.request import Edge, GuardRequest, reject
 from chimera.review.queue import ReviewQueue
 from chimera.review.reviewers import SCRIPTED
+from chimera.store.agents import AgentStore
 from chimera.store.audit import AuditLog
+from chimera.store.checkpoints import Lease
 from chimera.store.missions import MissionStore
 from chimera.store.postgres import Pool, fetch, open_pool
+from chimera.store.runs import Ending, NewRun, RunStore
+from chimera.store.workers import WorkerStore
 
 MISSION = "0b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c11"
 OTHER = "1b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c12"
@@ -389,3 +393,101 @@ async def test_the_commands_list_show_and_release(of_commands: Desk) -> None:
     assert "held back" in (await chimera("ls"))[1]
     assert incident.id[:8] in (await chimera("ls", "--all"))[1]
     assert (await chimera("show", "zz"))[0] == 2
+
+
+# --- the fleet's agents -----------------------------------------------------------------------------------------------
+
+PLACE = "agent:team-1/1/t1/1"
+
+
+@pytest.fixture
+async def fleet(pool: Pool) -> AgentStore:
+    """Two pools, an agent that works at a place of the mission, and others."""
+    await fetch(pool, "TRUNCATE runs, lanes, agents, latencies, workers")
+    await fetch(pool, "INSERT INTO pools (name, concurrency) VALUES ('writers', 5) ON CONFLICT DO NOTHING")
+    agents, runs = AgentStore(pool), RunStore(pool)
+    await agents.create(["ant"], pool="writers")
+    await runs.enqueue([NewRun("run", f"{MISSION}/team-1/1/t1/1/0123456789abcdef", {}, pool="writers")])
+    lease = await WorkerStore(pool).register("w", engine="postgres", concurrency=9, pools=None, ttl_s=60)
+    (claim,) = await runs.claim(lease, 9)
+    assert claim.agent == "ant"
+    await agents.create(["bee", "cow", "dog"], pool="writers")
+    await agents.create(["far"])
+    await agents.create(["fox"], pool="writers", tenant="acme")
+    await agents.change("cow", "sleeping")
+    await agents.change("dog", "quarantined")
+    return agents
+
+
+async def states(agents: AgentStore) -> dict[str, str]:
+    return {row["id"]: row["state"] for row in await agents.listed()}
+
+
+BEFORE = {
+    "ant": "working",
+    "bee": "waiting",
+    "cow": "sleeping",
+    "dog": "quarantined",
+    "far": "waiting",
+    "fox": "waiting",
+}
+
+
+async def test_the_agent_at_that_place_is_quarantined_until_the_release(
+    desk: Desk, fleet: AgentStore, shared_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is seen in `chimera agents`, gets no work, and nothing but the release gives it back."""
+    incident = await desk.incidents.opened(CRITICAL, asked(agent=PLACE), PLACE)
+    assert incident is not None
+    assert incident.quarantined == ["agent " + f"{MISSION} {PLACE}", "agent ant"]
+    assert await states(fleet) == {**BEFORE, "ant": "quarantined"}
+    monkeypatch.setenv("CHIMERA_HOME", str(tmp_path))
+    monkeypatch.setenv("CHIMERA_DATABASE_URL", shared_database_url)
+    monkeypatch.setenv("CHIMERA_REDIS_URL", "redis://127.0.0.1:1")
+    listing = ["agents", "ls", "--pool", "writers", "--state", "quarantined", "--json"]
+    listed = await asyncio.to_thread(lambda: CliRunner().invoke(app, listing))
+    assert [row["id"] for row in json.loads(listed.stdout)["agents"]] == ["ant", "dog"]
+    with pytest.raises(ConflictError, match="held back by an incident"):
+        await fleet.change("ant", "waiting")
+    runs = RunStore(desk.pool)
+    (claim,) = await runs.strays(Lease("w", 1), [])
+    await runs.end([Ending(claim, "done", outcome={})])
+    assert (await states(fleet))["ant"] == "quarantined"
+    second = await desk.incidents.opened(CRITICAL, asked(agent="ant"), "ant")  # by its own name
+    assert second is not None
+    await desk.decisions.release(incident.id, "ada", "a mistake")
+    assert (await states(fleet))["ant"] == "quarantined"
+    await desk.decisions.release(second.id, "ada", "a mistake too")
+    assert await states(fleet) == {**BEFORE, "ant": "waiting"}
+    await fleet.change("ant", "sleeping")
+
+
+async def test_above_a_rate_all_agents_of_the_pool_are_quarantined_until_the_release(
+    desk: Desk, fleet: AgentStore
+) -> None:
+    found = [await desk.incidents.opened(CRITICAL, asked(str(number), agent=PLACE), PLACE) for number in range(3)]
+    assert found[-1] is not None
+    assert "pool writers" in found[-1].quarantined
+    held = dict.fromkeys(("ant", "bee", "cow", "dog"), "quarantined")
+    assert await states(fleet) == {**BEFORE, **held}
+    await desk.decisions.release(found[-1].id, "ada", "a mistake")
+    assert await states(fleet) == {**BEFORE, "ant": "quarantined"}  # by the two that are open
+    for incident in found[:2]:
+        assert incident is not None
+        await desk.decisions.release(incident.id, "ada", "a mistake")
+    assert await states(fleet) == BEFORE
+
+
+async def test_what_an_agent_of_a_pool_tries_counts_for_that_pool(desk: Desk) -> None:
+    """The gateway of a worker knows in which pool of the fleet its agents work."""
+
+    class Never:
+        rule = "test.never"
+
+        async def check(self, request: GuardRequest) -> Decision | None:
+            return CRITICAL
+
+    gateway = SecurityGateway({Edge.TOOL_CALL: Chain([Never()])}, desk.audit, desk.incidents)
+    request = asked(pool="default")
+    await gateway.within("writers").validate_request("agent:z", request)
+    assert [incident.pool for incident in await desk.incidents.listed()] == ["writers"]

@@ -42,6 +42,29 @@ async def _ls(json: bool) -> None:
         _present(found)
 
 
+@app.command("show")
+def show_command(pool: Name, json: Json = False) -> None:
+    """Show one pool, with how long the parts of its agents' steps took within the last five minutes."""
+    run(_show(pool, json))
+
+
+async def _show(name: str, json: bool) -> None:
+    from chimera.store.latencies import LatencyStore
+    from chimera.store.pools import PoolStore
+
+    async with open_records() as records:
+        pools = PoolStore(records.pool)
+        found = [pool for pool in await pools.listed() if pool.name == name] or [await pools.get(name)]
+        measured = await LatencyStore(records.pool).measured(name)
+    if json:
+        emit({**found[0].plain(), "latencies": measured.get(name, {})})
+        return
+    from chimera.cli.view.latencies import latencies
+
+    _present(found)
+    show(latencies({name: measured.get(name, {})}))
+
+
 @app.command("add")
 def add_command(
     pool: Name,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chimera.cli.attending import Showing, attend, conclude
+from chimera.cli.commands.run import tell_handed_over
 from chimera.cli.opening import open_swarm
 from chimera.cli.options import Constraints, Events, Json, Mission, Quiet, Reviewer
 from chimera.cli.running import Stop, run
@@ -22,6 +23,7 @@ Persona = Annotated[str | None, typer.Option(metavar="TEXT", help="Another perso
 def resume_command(
     mission: Mission,
     deadline: Annotated[float | None, typer.Option(min=0.1, metavar="SECONDS", help="Time from now to answer.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Hand it to the fleet's workers, and end.")] = False,
     reviewer: Reviewer = None,
     quiet: Quiet = False,
     events: Events = False,
@@ -29,6 +31,9 @@ def resume_command(
 ) -> None:
     """Go on with a mission from its last checkpoint; finished tasks are not done again."""
     stop = Stop()
+    if detach:
+        run(_hand_over(mission, deadline, json))
+        return
     run(resume(mission, Showing(reviewer, quiet, events, json), stop, deadline), stop)
 
 
@@ -46,6 +51,12 @@ async def resume(mission: str, showing: Showing, stop: Stop, deadline: float | N
             goal=goal,
         )
         await conclude(swarm, result, showing)
+
+
+async def _hand_over(mission: str, deadline: float | None, json: bool) -> None:
+    async with open_swarm() as swarm:
+        mission_id = await swarm.resubmit(await swarm.app.context.missions.find(mission), deadline_s=deadline)
+    tell_handed_over(mission_id, json)
 
 
 def amend_command(

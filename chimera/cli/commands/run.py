@@ -10,7 +10,8 @@ from chimera.cli.attending import Showing, attend, conclude
 from chimera.cli.opening import open_swarm
 from chimera.cli.options import Constraints, Events, Json, Quiet, Reviewer, Tenant
 from chimera.cli.running import Stop, run
-from chimera.cli.view.text import line
+from chimera.cli.view.output import emit, tell
+from chimera.cli.view.text import line, short
 from chimera.core.errors import FeedUnreadable, GoalInvalid, InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Plan only: tasks, tools, cost. Nothing is executed.")
     ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Hand it to the fleet's workers, and end.")] = False,
     reviewer: Reviewer = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="offline, or PROVIDER:MODEL; default: the settings' model.")
@@ -71,6 +73,9 @@ def run_command(
     )
     showing = Showing(reviewer, quiet, events, json)
     stop = Stop()
+    if detach:
+        run(_hand_over(asked, settings_for(model), json, approve_plan=approve_plan, dry_run=dry_run))
+        return
     run(start(asked, settings_for(model), showing, stop, approve_plan=approve_plan, dry_run=dry_run), stop)
 
 
@@ -93,6 +98,20 @@ async def start(
         )
         more = await show_estimate(swarm, mission_id, showing) if dry_run else {}
         await conclude(swarm, result, showing, **more)
+
+
+async def _hand_over(asked: "Mission", settings: "Settings", json: bool, *, approve_plan: bool, dry_run: bool) -> None:
+    async with open_swarm(settings) as swarm:
+        mission_id = await swarm.submit(asked, approve_plan=approve_plan, dry_run=dry_run)
+    tell_handed_over(mission_id, json)
+
+
+def tell_handed_over(mission_id: str, json: bool) -> None:
+    """Say that the fleet has a mission."""
+    if json:
+        emit({"mission_id": mission_id, "status": "running"})
+    else:
+        tell(f"The fleet has mission {short(mission_id)}; `chimera show {short(mission_id)}` tells how it goes.")
 
 
 def read_mission(goal: str, pairs: list[str], feed: str | None = None, **fields: Any) -> "Mission":

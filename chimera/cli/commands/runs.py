@@ -22,7 +22,7 @@ Id = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run.")]
 @app.command("ls")
 def ls_command(
     state: Annotated[
-        str | None, typer.Option(help="delayed, queued, running, done, failed, dead or cancelled.")
+        str | None, typer.Option(help="delayed, queued, running, waiting, done, failed, dead or cancelled.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
     json: Json = False,

@@ -46,14 +46,15 @@ def _view(load: dict[str, list[dict[str, Any]]]) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
+    from chimera.cli.view.latencies import latencies
     from chimera.cli.view.tables import one_row, table
     from chimera.cli.view.text import line
 
-    numbers = ("room", "running", "queued", "delayed", "dead", "oldest wait", "wait p50", "wait p99")
+    numbers = ("room", "running", "queued", "delayed", "waiting", "dead", "oldest wait", "wait p50", "wait p99")
     pools = table("pool", *numbers, "agents", right=numbers)
     for row in load["pools"]:
         waits = (_seconds(row[name]) for name in ("oldest_wait_s", "wait_p50_s", "wait_p99_s"))
-        counts = (str(row[name]) for name in ("room", "running", "queued", "delayed", "dead"))
+        counts = (str(row[name]) for name in ("room", "running", "queued", "delayed", "waiting", "dead"))
         agents = ", ".join(f"{number} {state}" for state, number in sorted(row["agents"].items()))
         pools.add_row(Text(line(row["pool"], 64)), *counts, *waits, one_row(agents))
     workers = table(
@@ -64,7 +65,8 @@ def _view(load: dict[str, list[dict[str, Any]]]) -> "Group":
         workers.add_row(
             Text(line(row["id"], 80)), row["state"], _seconds(max(row["lease_s"], 0)), *counts, row["engine"]
         )
-    return Group(pools, Text(), workers)
+    parts = latencies({row["pool"]: row["latencies"] for row in load["pools"]})
+    return Group(pools, Text(), parts, Text(), workers)
 
 
 def _seconds(value: float | None) -> str:

@@ -50,10 +50,12 @@ async def _work(settings: "Settings", plan: "WorkerPlan") -> int:
     from chimera.app import open_app, open_engine
     from chimera.cli.working import session
     from chimera.fleet.collector import calm_collector
+    from chimera.fleet.measuring import Measuring
     from chimera.fleet.worker import Worker
 
     async with open_app(settings) as app, open_engine(settings, app.pool, app.database_url) as engine:
-        worker = Worker(engine, session(app, plan.concurrency), plan)
+        measuring = Measuring(app.pool, app.context.clock.monotonic)
+        worker = Worker(engine, session(app, plan.concurrency, measuring, engine), plan, measuring)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)

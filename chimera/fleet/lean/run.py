@@ -21,6 +21,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import Interrupt
 
 from chimera.core.tasks import stop
+from chimera.core.timing import step_ended
 from chimera.fleet.lean import internals as lg
 from chimera.fleet.lean.journal import Journal
 from chimera.fleet.lean.plan import GraphPlan
@@ -117,6 +118,7 @@ class Run:
             self.sink.values(thread, [write for task in tasks for write in task.writes])
         self.journal.take("loop", thread.updated)
         await self.journal.commit()  # the step of the start together with the one of the input
+        step_ended()
         await self.sink.told()
 
     async def _perform(self, tasks: Sequence[Task]) -> None:

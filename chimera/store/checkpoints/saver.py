@@ -17,6 +17,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot  # pyright: ignore[r
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow, dict_row
 
+from chimera.core.timing import step_ended
 from chimera.store.checkpoints.group import GroupCommit
 from chimera.store.checkpoints.rows import Unit, plain_json
 from chimera.store.postgres import Pool
@@ -67,6 +68,7 @@ class GroupCommitSaver(AsyncPostgresSaver):
         )
         versions: ChannelVersions = {channel: new for channel, new in new_versions.items() if channel in apart}
         await self.group.commit(Unit((row,), self._dump_blobs(thread_id, namespace, apart, versions)))
+        step_ended()
         return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint["id"]}}
 
     async def aput_writes(

@@ -137,11 +137,13 @@ class Yard:
         self._database_url = database_url
         self._hands = hands
 
-    def hire(self, worker: str = "one", *, clock_s: float = 0.0, **plan: Any) -> int:
-        """Start a worker process."""
+    def hire(self, worker: str = "one", *, clock_s: float = 0.0, moved_after_s: float = 0.0, **plan: Any) -> int:
+        """Start a worker process; its clock is wrong by ``clock_s``, after so many seconds."""
         plan = {"id": worker, "concurrency": 40, "ttl_s": 1.5, "poll_s": 0.5, "drain_s": 5.0, **plan}
         urls = {"database_url": self._database_url, "nats_url": self.nats.url}
-        return self._hands.start({"engine": self._name, "plan": plan, "clock_s": clock_s, **urls})
+        return self._hands.start(
+            {"engine": self._name, "plan": plan, "clock_s": clock_s, "moved_after_s": moved_after_s, **urls}
+        )
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a worker process."""

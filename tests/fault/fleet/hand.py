@@ -88,10 +88,10 @@ async def work(order: dict[str, Any]) -> None:
         await worker.run()
 
 
-def set_wrong(seconds: float) -> None:
-    """Have this process's clock be wrong from here on."""
-    real = time.time
-    time.time = lambda: real() + seconds
+def set_wrong(seconds: float, after_s: float) -> None:
+    """Have this process's clock be wrong, from some seconds after now on."""
+    real, since = time.time, time.monotonic() + after_s
+    time.time = lambda: real() + (seconds if time.monotonic() >= since else 0.0)
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
             os.write(1, json.dumps({"pid": pid}).encode() + b"\n")
             continue
         order = json.loads(line)
-        set_wrong(order["clock_s"])
+        set_wrong(order["clock_s"], order["moved_after_s"])
         code = 1
         try:
             asyncio.run(work(order))

@@ -296,12 +296,13 @@ async def test_a_clock_that_is_an_hour_wrong(yard: "Yard") -> None:
     """Proves FR-342: leases, delays and deadlines are by the database's clock, whatever a worker's says."""
     yard.hire("behind", clock_s=-3600, concurrency=3)
     yard.hire("ahead", clock_s=3600, concurrency=3)
-    yard.ready(2)
-    await yard.ask(*ids(6), nap_s=2.5, deadline_s=60)
+    yard.hire("moved", clock_s=3600, moved_after_s=1.5, concurrency=3)
+    yard.ready(3)
+    await yard.ask(*ids(9), nap_s=2.5, deadline_s=60)
     await yard.ask("later", delay_s=1.0)
-    yard.until_over(7)
+    yard.until_over(10)
     assert {row["attempts"] for row in yard.rows("SELECT attempts FROM runs")} == {1}
-    assert {row["worker"] for row in yard.marks("start")} == {"behind", "ahead"}
+    assert {row["worker"] for row in yard.marks("start")} == {"behind", "ahead", "moved"}
 
 
 @EITHER

@@ -1,8 +1,9 @@
 """Worker processes that are killed and stalled anywhere: ``walker.py CONFIG`` forks one for each line of its input.
 
-A line is the plan of a worker and its engine. Everything is real but the model, which thinks for a moment of random
-length, and the tools, which write each effect into a file with its key. A worker's connections carry its id as their
-``application_name``, so that the database can see who writes.
+A line is the plan of a worker, and which runner it has. Everything is real but the model, which thinks for a moment of
+random length, and the tools, which write each effect into a file with its key. Missions are planned as CONFIG says: a
+task of that title for each. It calls ``put``, or ``look`` if it is called so; one that is called ``stuck`` never ends.
+A worker's connections carry its id as their ``application_name``, so that the database can see who writes.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from psycopg.conninfo import make_conninfo
 
 from chimera import app
 from chimera.cli.working import session
+from chimera.core.contracts import Plan, Task
 from chimera.core.settings import Settings
 from chimera.core.spotlight import read
 from chimera.fleet.worker import Worker, WorkerPlan
@@ -30,14 +32,19 @@ from chimera.models.scripted import ScriptedModel
 from chimera.store.effects import EffectJournal
 from chimera.tools.capability import Capability, ToolResult
 
-
 CONFIG: dict[str, Any] = json.loads(sys.argv[1])
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 TOOLS = [
     Capability(
-        name=f"ledger__{tool}", server="ledger", tool=tool, input_schema=SCHEMA, destructive=False, idempotent=again
+        name=f"ledger__{tool}",
+        server="ledger",
+        tool=tool,
+        input_schema=SCHEMA,
+        destructive=False,
+        idempotent=tool != "note",
+        read_only=tool == "look",
     )
-    for tool, again in (("put", True), ("note", False))
+    for tool in ("put", "note", "look")
 ]
 
 
@@ -54,7 +61,7 @@ class Ledger:
     """Tools whose effects are lines of a file."""
 
     async def capabilities(self) -> list[Capability]:
-        """One tool that may be called twice, and one that may not."""
+        """A tool that may be called twice, one that may not, and one that only reads."""
         return TOOLS
 
     async def call(
@@ -62,7 +69,8 @@ class Ledger:
     ) -> ToolResult:
         """Do it, and take a moment before and after."""
         await asyncio.sleep(random.uniform(0, 0.02))
-        write_down(CONFIG["effects"], tool=name, text=arguments["text"], key=idempotency_key)
+        if name != "ledger__look":
+            write_down(CONFIG["effects"], tool=name, text=arguments["text"], key=idempotency_key)
         await asyncio.sleep(random.uniform(0, 0.02))
         return ToolResult(text="written", size=7)
 
@@ -71,6 +79,8 @@ class Slow(ScriptedModel):
     """A model that thinks."""
 
     async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        if '"title": "stuck' in str(args[0]):
+            await asyncio.sleep(3_600)
         await asyncio.sleep(random.uniform(0, 2 * CONFIG["think_s"]))
         kwargs.pop("run_manager", None)
         return self._generate(args[0], **kwargs)
@@ -80,13 +90,40 @@ def turn(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
     """Call one tool, then the other one, then say what became of it."""
     title = read(messages[1].content)["task"]["title"]
     answers = [message for message in messages if isinstance(message, ToolMessage)]
-    write_down(CONFIG["turns"], run=title, turn=len(answers))
-    if len(answers) < len(TOOLS):
-        wanted = next(name for name in tools if name == TOOLS[len(answers)].name)
+    write_down(CONFIG["turns"], run=title, turn=len(answers), pid=os.getpid())
+    if len(answers) < len(tools):
+        wanted = [tool.name for tool in TOOLS if tool.name in tools][len(answers)]
         call = {"name": wanted, "args": {"text": title}, "id": str(len(answers)), "type": "tool_call"}
         return AIMessage(content="", tool_calls=[call])
     unknown = any("outcome is unknown" in str(message.content) for message in answers)
     return AIMessage(content=f"{title}: {'unclear' if unknown else 'written'}")
+
+
+def form(tools: Sequence[str], filled: dict[str, Any]) -> AIMessage:
+    """Fill in the form that is asked for."""
+    return AIMessage(content="", tool_calls=[{"name": tools[0], "args": filled, "id": "form", "type": "tool_call"}])
+
+
+def divide(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
+    """One team."""
+    return form(tools, {"teams": [{"name": "team", "goal": "goal"}]})
+
+
+def plan(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
+    """The tasks of the mission."""
+    write_down(CONFIG["turns"], run="plan", turn=0, pid=os.getpid())
+    tasks = [
+        Task(id=f"t{place}", title=title, instruction=title, tools=[f"ledger__{'look' if 'look' in title else 'put'}"])
+        for place, title in enumerate(CONFIG.get("tasks", []))
+    ]
+    return form(tools, Plan(tasks=tasks, confidence=0.95).plain())
+
+
+def judge(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
+    """All is well."""
+    criteria = read(messages[1].content)["criteria"]
+    checks = [{"criterion": text, "passed": True, "why": ""} for text in criteria]
+    return form(tools, {"checks": checks, "confidence": 0.95})
 
 
 def no_servers(_settings: Settings) -> list[Any]:
@@ -98,15 +135,17 @@ async def work(order: dict[str, Any]) -> None:
     """Be a worker until drained."""
     url = make_conninfo(CONFIG["settings"]["database_url"], application_name=order["plan"]["id"])
     settings = Settings.model_validate(CONFIG["settings"] | {"database_url": url, "agent_runner": order["runner"]})
-    roles = app.Roles(models={"worker": Slow(script=[turn])})
-    plan = WorkerPlan(**order["plan"])
+    lines = {"orchestrator": divide, "planner": plan, "judge": judge}
+    models = {role: ScriptedModel(script=[line]) for role, line in lines.items()}
+    roles = app.Roles(models={**models, "worker": Slow(script=[turn])})
+    own = WorkerPlan(**order["plan"])
     async with (
         app.open_app(settings, roles) as opened,
         app.open_engine(settings, opened.pool, opened.database_url) as engine,
     ):
         tools = Ledger()
         context = replace(opened.context, tools=ToolListing(tools), effects=Effects(tools, EffectJournal(opened.pool)))
-        worker = Worker(engine, session(replace(opened, context=context), plan.concurrency), plan)
+        worker = Worker(engine, session(replace(opened, context=context), own.concurrency, engine=engine), own)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.drain)
         await worker.run()
 
