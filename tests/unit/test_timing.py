@@ -1,6 +1,6 @@
 """Histograms of latencies: how exact they are, what counts as the framework's time, and what is forgotten when.
 
-Proves FR-369 in part.
+Proves FR-353 in part.
 """
 
 import asyncio
