@@ -30,7 +30,8 @@ def name_of(call: ast.Call) -> str:
 
 def test_messages_to_models_are_made_in_one_module() -> None:
     makers = {name for name, tree in modules() if any(name_of(call) in MADE for call in called(tree))}
-    assert makers == {HOME}
+    # The benchmark has the same work on LangGraph alone, as whoever does without Chimera would write it.
+    assert makers == {HOME, "bench/fleet/plain.py"}
 
 
 def test_whoever_asks_a_model_uses_it() -> None:

@@ -50,13 +50,12 @@ def _view(load: dict[str, list[dict[str, Any]]]) -> "Group":
     from chimera.cli.view.tables import one_row, table
     from chimera.cli.view.text import line
 
-    numbers = ("room", "running", "queued", "delayed", "waiting", "dead", "oldest wait", "wait p50", "wait p99")
+    numbers = ("room", "running", "queued", "delayed", "waiting", "dead", "oldest wait")
     pools = table("pool", *numbers, "agents", right=numbers)
     for row in load["pools"]:
-        waits = (_seconds(row[name]) for name in ("oldest_wait_s", "wait_p50_s", "wait_p99_s"))
         counts = (str(row[name]) for name in ("room", "running", "queued", "delayed", "waiting", "dead"))
         agents = ", ".join(f"{number} {state}" for state, number in sorted(row["agents"].items()))
-        pools.add_row(Text(line(row["pool"], 64)), *counts, *waits, one_row(agents))
+        pools.add_row(Text(line(row["pool"], 64)), *counts, _seconds(row["oldest_wait_s"]), one_row(agents))
     workers = table(
         "worker", "state", "lease", "turn", "running", "room", "engine", right=("lease", "turn", "running", "room")
     )
