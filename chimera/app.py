@@ -20,6 +20,7 @@ from chimera.fleet.postgres_engine import open_postgres_engine
 from chimera.fleet.remote import RemoteDispatch
 from chimera.graphs.agent import build_agent
 from chimera.graphs.mission import build_mission
+from chimera.guards.asking import ModelInput
 from chimera.guards.edges import refuse_ports
 from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.extraction.acting import Extraction
@@ -116,7 +117,8 @@ async def open_app(
         parts = Parts(settings, all_prompts(), oversight.incidents, oversight.permitted)
         watch = PolicyWatch(parts, oversight.proposals)
         limits = ProviderLimits(settings.model_limits, clock, RedisBuckets(redis))
-        models = Models(settings, usage, new_id, roles.models, limits)
+        gateway = SecurityGateway(watch, audit, oversight.incidents)
+        models = Models(settings, usage, new_id, roles.models, limits, gate=ModelInput(gateway))
         stack.push_async_callback(models.aclose)
         events = EventBus(redis, clock)
         stack.push_async_callback(events.flush)
@@ -125,7 +127,7 @@ async def open_app(
             clock=clock,
             new_id=new_id,
             models=models,
-            gateway=SecurityGateway(watch, audit, oversight.incidents),
+            gateway=gateway,
             tools=ToolListing(mesh),
             effects=Effects(mesh, EffectJournal(pool)),
             missions=MissionStore(pool, database_url),

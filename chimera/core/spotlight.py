@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from langchain_core.messages import AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 
 from chimera.core.errors import InputError
 from chimera.core.ids import NewId, digest
@@ -103,6 +103,46 @@ def read(content: object) -> dict[str, Any]:
             raise ValueError("no JSON object")
         found |= cast("dict[str, Any]", said)
     return found
+
+
+def opened(message: AnyMessage) -> dict[str, Any]:
+    """A message as guards look at it: what it says as data where :class:`Marks` wrote it, else its text."""
+    said: dict[str, Any] = {"from": message.type}
+    parts = _parts(message)
+    said |= {"text": cast("Any", message.content)} if parts is None else {"known": parts[0], "data": parts[1]}
+    if isinstance(message, AIMessage) and message.tool_calls:
+        said["calls"] = [{"name": call["name"], "args": call["args"]} for call in message.tool_calls]
+    return said
+
+
+def rewritten(message: AnyMessage, said: Mapping[str, Any]) -> AnyMessage:
+    """The message with other words, in the form of :func:`opened`; data stands between the same marks as before."""
+    update: dict[str, Any] = {"content": said.get("text")}
+    if "data" in said:
+        code = str(message.content).rsplit("⟦end ", 1)[1][:-1]
+        known = f"{json.dumps(said['known'], ensure_ascii=False)}\n" if said["known"] is not None else ""
+        update["content"] = f"{known}{Marks(code).around(said['data'])}"
+    if isinstance(message, AIMessage) and "calls" in said:
+        calls = zip(message.tool_calls, said["calls"], strict=True)
+        update["tool_calls"] = [{**call, "name": now["name"], "args": now["args"]} for call, now in calls]
+    return message.model_copy(update=update)
+
+
+def _parts(message: AnyMessage) -> tuple[dict[str, Any] | None, dict[str, Any]] | None:
+    """What stands before the marks of a message, if anything, and between them; None where it is of another form."""
+    lines = str(message.content).split("\n") if isinstance(message.content, str) else []
+    if message.type == "system" or len(lines) not in (3, 4):
+        return None
+    code = lines[-1].removeprefix("⟦end ").removesuffix("⟧")
+    if not _CODE.fullmatch(code) or lines[-3] != f"⟦data {code}⟧" or lines[-1] != f"⟦end {code}⟧":
+        return None
+    try:
+        found = [json.loads(line) for line in (*lines[:-3], lines[-2])]
+    except (ValueError, RecursionError):
+        return None
+    if not all(isinstance(part, dict) for part in found):
+        return None
+    return found[0] if len(found) == 2 else None, found[-1]
 
 
 def _letters(text: str) -> str:

@@ -18,7 +18,7 @@ def build_mission(**options: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
     """The super-orchestrator's graph."""
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(MissionState, input_schema=MissionInput)
     builder.add_node("intake", intake)
-    builder.add_node("orchestrator", orchestrator, destinations=("team",))
+    builder.add_node("orchestrator", orchestrator, destinations=("team", "finish"))
     builder.add_node("team", build_team())
     builder.add_node("regroup", regroup, destinations=("finish", "orchestrator", "team"))
     builder.add_node("finish", finish)

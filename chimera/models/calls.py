@@ -5,13 +5,12 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
 from chimera.core.clock import SystemClock
-from chimera.core.contracts import Budget, Usage
+from chimera.core.contracts import Usage
 from chimera.core.errors import (
     BudgetExceeded,
     ChimeraError,
@@ -28,6 +27,7 @@ from chimera.core.settings import ROLES, Settings
 from chimera.core.timing import spent
 from chimera.models.choose import choose_model
 from chimera.models.forms import asked_for, read_form
+from chimera.models.gate import Caller, Gate, Sent
 from chimera.models.limits import ProviderLimits, is_too_much
 
 if TYPE_CHECKING:
@@ -58,21 +58,11 @@ class Meter(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Caller:
-    """On whose account a model is called."""
-
-    mission_id: str
-    role: str
-    budget: Budget
-    tenant: str = "default"
-    priority: int = 0
-
-
 class Models:
     """The chat models of each role.
 
-    ``given`` replaces models by role name (``"*"`` for all): how tests and users bring their own objects.
+    ``given`` replaces models by role name (``"*"`` for all): how tests and users bring their own objects. Whatever is
+    asked passes ``gate`` first, once: neither another try nor another model is another request.
     """
 
     def __init__(
@@ -82,9 +72,12 @@ class Models:
         new_id: NewId,
         given: "Mapping[str, BaseChatModel] | None" = None,
         limits: ProviderLimits | None = None,
+        *,
+        gate: Gate,
     ) -> None:
         self._settings = settings
         self._meter = meter
+        self._gate = gate
         self._new_id = new_id
         self._given = dict(given or {})
         self._built: dict[str, BaseChatModel] = {}
@@ -94,7 +87,7 @@ class Models:
 
     def with_settings(self, settings: Settings, meter: Meter) -> "Models":
         """Models by other settings, under the same limits."""
-        return Models(settings, meter, self._new_id, self._given, self._limits)
+        return Models(settings, meter, self._new_id, self._given, self._limits, gate=self._gate)
 
     def check(self) -> None:
         """Set up every model that may be asked, and ask none.
@@ -128,15 +121,16 @@ class Models:
         Raises:
             ModelAnswerInvalid: no model gave an answer of that form.
             ModelFailed: no model answered. BudgetExceeded: the mission may not ask any more.
+            GuardRejected: this may not be asked.
         """
 
-        async def ask(model: "BaseChatModel") -> "tuple[Answer | ModelError, AIMessage]":
+        async def ask(model: "BaseChatModel", sent: Sent) -> "tuple[Answer | ModelError, AIMessage]":
             # Its parts one by one: LangChain's chain of them, run as one, costs more than the rest of the call.
             asking, parser = self._prepared(model, form, lambda: asked_for(form, model))
-            message = await asking.ainvoke(list(messages))
+            message = await asking.ainvoke(list(sent.messages))
             return read_form(form, parser, message), message
 
-        return await self._try(caller, messages, ask)
+        return await self._try(caller, Sent(messages), ask)
 
     async def turn(
         self, caller: Caller, messages: "Sequence[BaseMessage]", tools: Sequence[dict[str, Any]]
@@ -145,15 +139,16 @@ class Models:
 
         Raises:
             ModelFailed: no model answered. BudgetExceeded: the mission may not ask any more.
+            GuardRejected: this may not be asked.
         """
 
-        async def ask(model: "BaseChatModel") -> "tuple[AIMessage, AIMessage]":
-            key = json.dumps(tools, sort_keys=True)
-            asking = self._prepared(model, key, lambda: model.bind_tools(list(tools))) if tools else model
-            message = await asking.ainvoke(list(messages))
+        async def ask(model: "BaseChatModel", sent: Sent) -> "tuple[AIMessage, AIMessage]":
+            key, offered = json.dumps(sent.tools, sort_keys=True), list(sent.tools)
+            asking = self._prepared(model, key, lambda: model.bind_tools(offered)) if offered else model
+            message = await asking.ainvoke(list(sent.messages))
             return message, message
 
-        return await self._try(caller, messages, ask)
+        return await self._try(caller, Sent(messages, tools), ask)
 
     def _prepared(self, model: "BaseChatModel", key: object, make: Callable[[], Any]) -> Any:
         """A model that knows which tools or form it is asked with: to tell it takes longer than a short call."""
@@ -167,11 +162,12 @@ class Models:
     async def _try(
         self,
         caller: Caller,
-        messages: "Sequence[BaseMessage]",
-        ask: "Callable[[BaseChatModel], Awaitable[tuple[Any, AIMessage]]]",
+        asked: Sent,
+        ask: "Callable[[BaseChatModel, Sent], Awaitable[tuple[Any, AIMessage]]]",
     ) -> Any:
         failure: ChimeraError = ModelFailed("no model is configured")
-        expected = _tokens(messages)
+        sent = await self._gate.passed(caller, asked)
+        expected = _tokens(sent.messages)
         names, time = self.names(caller.role), asyncio.get_running_loop().time
         for name in names:
             model = self._model(caller.role, name)
@@ -187,7 +183,7 @@ class Models:
                             await self._admitted(caller, name, expected, give_up)
                             with self._under_way(caller.mission_id, expected):
                                 async with asyncio.timeout(self._settings.model_timeout_s):
-                                    answer, message = await ask(model)
+                                    answer, message = await ask(model, sent)
                 except Exception as error:  # noqa: BLE001 - each integration raises its own kinds; none is fatal to the next model
                     # Not as its cause: providers quote keys and prompts in their messages, and a cause is printed.
                     failure = self._meaning(name, error)

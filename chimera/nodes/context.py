@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chimera.core.clock import Clock
-from chimera.core.contracts import Budget, Mission
+from chimera.core.contracts import Mission, Task
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
 from chimera.guards.effects import Effects, ToolCatalog
@@ -12,7 +12,8 @@ from chimera.guards.extraction.acting import Extraction
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.oversight import Oversight
 from chimera.guards.permissions.directory import Directory
-from chimera.models.calls import Caller, Models
+from chimera.models.calls import Models
+from chimera.models.gate import Caller
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.store.events import EventBus
@@ -52,14 +53,12 @@ class Context:
     extraction: Extraction
     oversight: Oversight
 
-    def caller(self, mission_id: str, role: str, mission: dict[str, Any]) -> Caller:
-        """On whose account a role calls its model."""
-        return Caller(
-            mission_id=mission_id,
-            role=role,
-            budget=Budget.model_validate(mission.get("budget") or {}),
-            tenant=str(mission.get("tenant") or "default"),
-        )
+    def caller(
+        self, mission_id: str, role: str, mission: dict[str, Any], *, agent: str = "", task: Task | None = None
+    ) -> Caller:
+        """On whose account a role calls its model. ``agent`` is its name on the record, its place in the mission."""
+        asked = Mission.model_validate(mission)
+        return Caller(mission_id, role, asked.budget, tenant=asked.tenant, agent=agent, mission=asked, task=task)
 
     async def record(
         self, mission_id: str, mission: "Mission | dict[str, Any]", kind: str, actor: str, **data: Any

@@ -47,7 +47,7 @@ class Opinion(Contract):
 class JudgeRequest:
     """What a judge is shown: never what the worker thinks of its own work.
 
-    ``threat``: the highest that guards found in what tools said.
+    ``threat``: the highest that guards found in what tools said. ``place``: the judge's name on the record.
     """
 
     mission_id: str
@@ -58,6 +58,7 @@ class JudgeRequest:
     evidence: list[Evidence]
     facts: list[str]
     threat: Threat = Threat.NONE
+    place: str = ""
 
 
 class Judge:
@@ -96,7 +97,7 @@ class Judge:
         }
         known = {"task": request.task.instruction, "criteria": criteria}
         opinion = await context.models.structured(
-            context.caller(request.mission_id, "judge", request.mission),
+            context.caller(request.mission_id, "judge", request.mission, agent=request.place, task=request.task),
             Marks.made(context.new_id).request(prompt("judge"), known, data),
             Opinion,
         )
@@ -156,6 +157,7 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
         documents=[result.answer, *await _artifact_texts(state["mission_id"], result, context)],
         evidence=[item for found in [result, *earlier] for item in found.evidence],
         facts=[fact.text for fact in facts],
+        place=f"judge:{state['team']['name']}/{state['plan_round']}/{task_id}",
         threat=max((fact.threat for fact in facts), key=list(Threat).index, default=Threat.NONE),
     )
     verdict = await _verdict(request, context)

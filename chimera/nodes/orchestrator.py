@@ -3,7 +3,8 @@
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
-from chimera.core.contracts import Split
+from chimera.core.contracts import Decision, Split
+from chimera.core.errors import GuardRejected
 from chimera.core.spotlight import Marks
 from chimera.core.state import MissionState, Plain
 from chimera.nodes.context import Context
@@ -19,14 +20,15 @@ def shared(state: MissionState) -> Plain:
 
 
 async def orchestrator(state: MissionState, runtime: Runtime[Context]) -> Command[str]:
-    """Ask the orchestrator's model for the division and start every team."""
+    """Ask the orchestrator's model for the division and start every team; or end, when it may not be asked."""
     context, mission = runtime.context, state["mission"]
     request = {key: mission[key] for key in ("goal", "inputs", "persona", "constraints")}
-    split = await context.models.structured(
-        context.caller(state["mission_id"], "orchestrator", mission),
-        Marks.made(context.new_id).request(prompt("orchestrator"), request, {}),
-        Split,
-    )
+    caller = context.caller(state["mission_id"], "orchestrator", mission, agent=f"orchestrator:{state['mission_id']}")
+    messages = Marks.made(context.new_id).request(prompt("orchestrator"), request, {})
+    try:
+        split = await context.models.structured(caller, messages, Split)
+    except GuardRejected as error:  # the mission ends as if its goal had been refused
+        return Command(update={"refusal": Decision(action="reject", reasons=[str(error)]).plain()}, goto="finish")
     # Names are keys of threads and rows, so two teams must not share one.
     names = {brief.name for brief in split.teams}
     teams = [

@@ -10,8 +10,8 @@ from langgraph.runtime import Runtime
 
 from chimera.core.contracts import Mission, Plan, Task, TaskResult, Verdict
 from chimera.core.errors import (
-    BudgetExceeded,
     ChimeraError,
+    GuardRejected,
     MissionError,
     ModelAnswerInvalid,
     ModelError,
@@ -21,10 +21,12 @@ from chimera.core.ids import digest
 from chimera.core.lexical import Bm25
 from chimera.core.spotlight import Marks
 from chimera.core.state import Plain, TeamState
+from chimera.nodes.briefing import Listener, quoted
 from chimera.nodes.context import Context
 from chimera.nodes.dispatch import ready_tasks
 from chimera.nodes.prompts import prompt
-from chimera.nodes.questions import about_giving_up, about_plan, failures
+from chimera.nodes.questions import about_plan
+from chimera.nodes.unplanned import refuse_unaffordable, unplanned
 from chimera.tools.capability import Capability
 
 TOOLS_SHOWN = 24
@@ -33,7 +35,10 @@ TRIES = 2
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What a planner is asked. ``feedback`` and ``refused_tools`` come from rounds that failed."""
+    """What a planner is asked. ``feedback`` and ``refused_tools`` come from rounds that failed.
+
+    ``place``: the planner's name on the record.
+    """
 
     mission_id: str
     mission: Mission
@@ -41,6 +46,7 @@ class PlanRequest:
     tools: list[Capability]
     feedback: list[str] = field(default_factory=list[str])
     refused_tools: list[str] = field(default_factory=list[str])
+    place: str = ""
 
 
 class Planner:
@@ -50,11 +56,12 @@ class Planner:
         """Make a plan that uses only the given tools.
 
         Raises:
-            PlanInvalid: the model's plans stay impossible. ModelFailed, BudgetExceeded: it could not be asked.
+            PlanInvalid: the model's plans stay impossible.
+            ModelFailed, BudgetExceeded, GuardRejected: it could not be asked.
         """
         known = {tool.name for tool in request.tools}
         feedback = list(request.feedback)
-        caller = context.caller(request.mission_id, "planner", request.mission.plain())
+        caller = context.caller(request.mission_id, "planner", request.mission.plain(), agent=request.place)
         problem = ""
         for _ in range(TRIES):
             try:
@@ -96,20 +103,25 @@ class Planner:
 async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Plan for the mission as it is asked now, and record the plan.
 
-    Without a plan the team ends; or, where it had one that failed in parts, with what that gave. When no model answers,
-    the team stops here until the mission is resumed, and the other teams go on.
+    Without a plan the team ends; or, where it had one that failed in parts, with what that gave. When guards let
+    nothing go to the planner's model, a human is asked, once for each reason. When no model answers, the team stops
+    here until the mission is resumed, and the other teams go on.
     """
     context, team = runtime.context, state["team"]
     mission = await context.missions.context(state["mission_id"])
     plan_round = state.get("plan_round", 0) + 1
+    place = f"planner:{team['name']}/{plan_round}"
+    reasons = [reason for reasons in state.get("feedback", {}).values() for reason in reasons]
+    listener = Listener(place, state["mission_id"], mission.plain())
     request = PlanRequest(
         mission_id=state["mission_id"],
         mission=mission,
         # A one-team mission follows the goal when it is amended; the parts of several teams stay as they were split.
         team_goal=mission.goal if team["goal"] == state["mission"]["goal"] else team["goal"],
         tools=shown_tools(await context.tools.capabilities(), team["goal"]),
-        feedback=[reason for reasons in state.get("feedback", {}).values() for reason in reasons],
+        feedback=await quoted(reasons, listener, context),
         refused_tools=state.get("refused_tools", []),
+        place=place,
     )
     fresh = {
         "mission": mission.plain(),
@@ -120,8 +132,8 @@ async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]
     }
     try:
         plan = await _planned(request, context)
-    except MissionError as error:
-        return _unplanned(state, fresh, error)
+    except (MissionError, GuardRejected) as error:
+        return unplanned(state, fresh, error)
     except ModelError as error:
         await context.record(
             state["mission_id"],
@@ -175,7 +187,7 @@ async def _planned(request: PlanRequest, context: Context) -> Plan:
     """A plan that the budget allows.
 
     Raises:
-        MissionError: there is none. ModelError: no model answered.
+        MissionError: there is none. ModelError: no model answered. GuardRejected: none may be asked.
     """
     try:
         plan = await context.planner.plan(request, context)
@@ -183,18 +195,8 @@ async def _planned(request: PlanRequest, context: Context) -> Plan:
         raise
     except Exception as error:
         raise PlanInvalid(f"the planner broke: {type(error).__name__}") from error
-    await _refuse_unaffordable(plan, request, context)
+    await refuse_unaffordable(plan, request.mission_id, request.mission, context)
     return counted(plan, request.tools)
-
-
-def _unplanned(state: TeamState, fresh: dict[str, Any], error: MissionError) -> dict[str, Any]:
-    failed, reasons = failures(state)
-    if not failed or fresh["context_version"] != state["context_version"]:
-        return {**fresh, "plan": Plan().plain(), "states": {}, "problem": error.as_dict()}
-    if isinstance(error, BudgetExceeded):
-        return {"problem": {**error.as_dict(), "accepted": True}}
-    item = about_giving_up(state, failed, [*reasons, f"{error.code} {error.message}"]).plain()
-    return {"questions": [item], "review_item": item, "review_decision": None}
 
 
 def shown_tools(tools: list[Capability], goal: str) -> list[Capability]:
@@ -234,17 +236,6 @@ def _reusable(plan: Plan, mission: Mission, finished: dict[str, Plain]) -> dict[
     return kept
 
 
-async def _refuse_unaffordable(plan: Plan, request: PlanRequest, context: Context) -> None:
-    budget = request.mission.budget
-    if budget.tokens is None:
-        return
-    used = await context.usage.total(request.mission_id)
-    wanted = sum(task.cost_tokens for task in plan.tasks)
-    left = budget.tokens - used.tokens_in - used.tokens_out
-    if wanted > left:
-        raise BudgetExceeded(f"the plan needs about {wanted} tokens, {max(left, 0)} are left")
-
-
 def _must_be_seen(state: TeamState, plan: Plan, context: Context) -> bool:
     unsure = plan.confidence < context.settings.require_approval
     return bool(plan.tasks) and not state.get("dry_run") and (bool(state.get("approve_plan")) or unsure)
@@ -252,7 +243,7 @@ def _must_be_seen(state: TeamState, plan: Plan, context: Context) -> bool:
 
 def after_planner(state: TeamState) -> str:
     """Where a plan leads: to a human who has to see it, to work, or straight to the report."""
-    if state.get("problem") or state.get("dry_run") or not state["plan"]["tasks"]:
+    if state.get("problem") or state.get("dry_run"):
         return "report"
     if state.get("review_item"):
         return "review"

@@ -7,6 +7,7 @@ question, and an answer never counts for something else than what was shown.
 import json
 
 from chimera.core.contracts import Plan, ReviewItem, ReviewPoint, TaskResult, Verdict
+from chimera.core.errors import GuardRejected
 from chimera.core.ids import derived_id, digest
 from chimera.core.state import Plain, TeamState
 
@@ -58,6 +59,19 @@ def about_giving_up(state: TeamState, failed: list[str], reasons: list[str]) -> 
         payload={"kind": "give_up", "failed": failed, "blocking": True},
         confidence=0.0,
         reasons=reasons,
+    )
+
+
+def about_refusal(state: TeamState, plan_round: int, error: GuardRejected) -> ReviewItem:
+    """Whether to plan again, when guards let nothing go to the planner's model."""
+    return _item(
+        state,
+        plan_round,
+        point=ReviewPoint.SECURITY,
+        question="The guards let nothing go to the planner's model. Plan again?",
+        payload={"kind": "refused", "refused": str(error), "blocking": True},
+        confidence=0.0,
+        reasons=[str(error)],
     )
 
 

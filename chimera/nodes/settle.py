@@ -24,10 +24,22 @@ async def settle(state: TeamState, runtime: Runtime[Context]) -> Command[Next]:
     if kind == "give_up":
         problem = {"code": "CH700", "message": _said(decision), "accepted": decision.action != "reject"}
         return Command(update={**settled, "questions": [], "problem": problem}, goto="report")
+    if kind == "refused":
+        return _settle_refusal(state, item, decision, settled)
     update, current = await _settle_result(state, item, decision, context)
     if not current:
         return await plan_anew(state, {**update, **settled}, [item["payload"]["task"]], context)
     return after_settling({**state, **update}, {**update, **settled}, context)  # pyright: ignore[reportArgumentType]
+
+
+def _settle_refusal(state: TeamState, item: Plain, decision: ReviewDecision, settled: Plain) -> Command[Next]:
+    """Plan again, or end with the refusal. It is remembered: what is refused again for the same reason stays so."""
+    refused = str(item["payload"]["refused"])
+    if decision.action == "reject":
+        code, _, message = refused.partition(" ")
+        problem = {"code": code, "message": f"{message} ({_said(decision)})"}
+        return Command(update={**settled, "problem": problem}, goto="report")
+    return Command(update={**settled, "setbacks": [*state.get("setbacks", []), refused]}, goto="planner")
 
 
 def _said(decision: ReviewDecision) -> str:

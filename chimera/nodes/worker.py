@@ -16,7 +16,7 @@ from chimera.core.state import AgentState, Plain
 from chimera.guards.extraction import Asked, Extracted, Schema
 from chimera.guards.history import kept
 from chimera.models.calls import ANSWERED_BY
-from chimera.nodes.briefing import briefed
+from chimera.nodes.briefing import name_of
 from chimera.nodes.context import Context
 from chimera.nodes.evidence import CITED
 from chimera.nodes.prompts import prompt
@@ -29,16 +29,21 @@ EVIDENCE_KEPT = 50
 
 
 class Worker:
-    """Works with the worker's model. Subclass it and override :meth:`turn` to work in another way."""
+    """Works with the worker's model. Subclass it and override :meth:`turn` to work in another way.
+
+    What is asked through ``context.models`` passes the guards of the edge ``model_input``; a model of one's own that is
+    called in another way does not.
+    """
 
     async def turn(self, state: AgentState, tools: list[Capability], context: Context) -> list[AnyMessage]:
         """The messages to add to the conversation; the last one is the model's.
 
         Raises:
-            ModelFailed, BudgetExceeded: the model could not be asked.
+            ModelFailed, BudgetExceeded, GuardRejected: the model could not be asked.
         """
         opening: list[AnyMessage] = [] if state.get("messages") else self.opening(state)
-        caller = context.caller(state["mission_id"], "worker", state["mission"])
+        agent, task = name_of(state), Task.model_validate(state["task"])
+        caller = context.caller(state["mission_id"], "worker", state["mission"], agent=agent, task=task)
         names = _aliases([tool.name for tool in tools])
         message = await context.models.turn(
             caller,
@@ -65,9 +70,8 @@ class Worker:
         Raises:
             InputError: the schema asks for something that is no closed type. StoreError: it cannot go on the record.
         """
-        place = f"{state['team']}/{state['plan_round']}/{state['task']['id']}/{state['attempt']}"
         about = {"task": state["task"]["id"]}
-        asked = Asked(state["mission_id"], state["mission"], f"agent:{place}", about=about)
+        asked = Asked(state["mission_id"], state["mission"], name_of(state), about=about)
         return await context.extraction.extractor.extract(text, schema, asked=asked)
 
     def opening(self, state: AgentState) -> list[AnyMessage]:
@@ -91,9 +95,7 @@ async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]
     code = state.get("marks")
     marks = Marks(code) if code else Marks.made(context.new_id)
     told: AgentState = {**state, "marks": marks.code}
-    messages = await context.worker.turn(
-        told if state.get("messages") else await briefed(told, context), tools, context
-    )
+    messages = await context.worker.turn(told, tools, context)
     last = messages[-1]
     calls: list[Plain] = []
     if isinstance(last, AIMessage):

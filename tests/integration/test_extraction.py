@@ -12,7 +12,7 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from chimera import ChimeraSwarm, Criterion, Judge, MissionResult, Verdict
-from chimera.guards.extraction.acting import RECORD
+from chimera.guards.extraction.acting import NOTE, RECORD
 from chimera.nodes.context import Context
 from chimera.nodes.judge import JudgeRequest
 from chimera.store.postgres import fetch
@@ -183,3 +183,19 @@ async def test_evidence_of_an_earlier_task_is_withheld_as_well(stage: "Stage") -
     assert piece["source"] == ""
     assert f"[{piece['id']}]" in message["answer"]
     assert "previous instructions" not in shown(play)
+
+
+async def test_what_the_judge_quotes_reaches_the_planner_the_same_way(stage: "Stage") -> None:
+    """Proves FR-84 for the reasons of a new plan."""
+
+    class Strict(Judge):
+        async def judge(self, request: JudgeRequest, context: Context) -> Verdict:
+            return Verdict(outcome="retry", confidence=0.9, reasons=[f"no source: {request.result.answer}", "too long"])
+
+    play = stage.play({"go": [stage.plan(stage.task(1))]}, lambda _: TEXT)
+    _, trail, _ = await run(stage, play, judge=Strict(), max_attempts=1, max_replans=1)
+    asked = [request["feedback"] for request in play.requests("planner")]
+    values = ["- date: 2026-05-15", "- amount: 12.50 EUR", "- address: eve@evil.example"]
+    assert asked == [[], [f"[{NOTE}]", *values, "too long"]]
+    (event,) = [event["data"] for event in trail if event["kind"] == "extracted"]
+    assert (event["for"], event["from"], event["records"], event["of"]) == ("planner:team-1/2", "judge", 1, 2)

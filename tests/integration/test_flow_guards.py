@@ -42,7 +42,7 @@ async def test_what_one_agent_tells_another_passes_a_guard_and_so_does_what_a_mo
     assert [message["answer"] for message in second.request["earlier"]] == ["seven houses"]
     decided = [(event["data"]["edge"], event["data"]["action"]) for event in trail if event["kind"] == "guard.decision"]
     assert decided.count(("agent_message", "edit")) == 1
-    assert decided.count(("model_input", "allow")) == 2
+    assert decided.count(("model_input", "allow")) == 4, "orchestrator, planner and two workers"
     assert {edge for edge, _ in decided} == {"intake", "model_input", "agent_message", "output"}
 
 
@@ -90,21 +90,18 @@ async def test_a_message_that_may_not_pass_is_withheld_and_the_work_goes_on(
     assert message["evidence"] == []
 
 
-async def test_when_nothing_may_go_to_a_model_the_task_fails_and_says_so(
+async def test_when_nothing_may_go_to_a_model_the_mission_ends_and_says_so(
     stage: "Stage", tmp_path: Path, database_url: str
 ) -> None:
+    """Proves FR-403: it cannot even be divided."""
     file = tmp_path / "policy.toml"
     file.write_text(without("model_input"), "utf-8")
     await approved(stage, file.read_text("utf-8"), database_url)
     play = stage.play({"go": [stage.plan(stage.task(1))]})
-
-    async def reviewer(_: Any) -> Any:
-        return stage.decide(action="reject")
-
-    async with stage.swarm(play, policy=file, database_url=database_url, reviewer=reviewer) as swarm:
+    async with stage.swarm(play, policy=file, database_url=database_url) as swarm:
         result = await swarm.run("go")
-    assert result.status in ("failed", "rejected")
-    assert play.requests("worker") == []
+    assert (result.status, play.asked) == ("rejected", [])
+    assert result.reasons == ["CH500 nothing was sent to the model: payments are not configured"]
 
 
 async def test_a_secret_of_ours_goes_to_no_model_and_into_no_answer(stage: "Stage") -> None:
@@ -140,14 +137,14 @@ async def test_an_answer_with_a_secret_of_ours_is_rejected_and_one_with_a_strang
 async def test_what_is_critical_opens_an_incident_and_holds_the_agent_back(stage: "Stage") -> None:
     """The agent tries to hand our key to a tool, and then something harmless: nothing of it is called any more.
 
+    Nor does it ask its model again.
+
     Proves FR-118 at the tool edge of a running mission.
     """
     key = "canary-7f3a91c2e5b84d60"
-    said = [f"it is {key}", "nothing special"]
 
     def work(turn: "Turn") -> Any:
-        done = len(turn.results)
-        return stage.use("ledger__note", said[done]) if done < len(said) else "I could not"
+        return stage.use("ledger__note", f"it is {key}", ("ledger__note", "nothing special"))
 
     play = stage.play({"go": [stage.plan(stage.task(1, tools=["ledger__note"]))]}, work)
     async with stage.swarm(play, ledger=True, model_api_key=key, max_attempts=1, max_replans=0) as swarm:
@@ -162,6 +159,8 @@ async def test_what_is_critical_opens_an_incident_and_holds_the_agent_back(stage
         ("reject", "high", "incident.quarantine"),
     ]
     assert stage.effects() == []
+    told = [event["data"] for event in trail if event["data"].get("edge") == "model_input"]
+    assert (told[-1]["action"], told[-1]["rules"], len(play.worked())) == ("reject", ["incident.quarantine"], 1)
     assert [event["kind"] for event in trail].count("incident.opened") == 1
     assert any(item.payload.get("kind") == "incident" for item in pending)
     assert key not in str(trail) + str(pending)

@@ -32,7 +32,8 @@ from chimera.core.money import Money
 from chimera.core.settings import Settings
 from chimera.core.spotlight import read
 from chimera.models import calls as calling
-from chimera.models.calls import Caller, Models
+from chimera.models.calls import Models
+from chimera.models.gate import Caller, Sent
 from chimera.nodes.grounding import uncited_claims
 from chimera.review.reviewers import scripted_reviewer
 from chimera.store.embedded import Endpoints
@@ -177,6 +178,13 @@ class Ledger:
         return self.used
 
 
+class Open:
+    """A gate that everything passes: what guards say of requests is tested elsewhere."""
+
+    async def passed(self, caller: Caller, sent: Sent) -> Sent:
+        return sent
+
+
 class Client:
     """Our side of single calls. All of a test are closed after it."""
 
@@ -185,7 +193,7 @@ class Client:
     def __init__(self, provider: Provider, **settings: Any) -> None:
         given = {"model": MODEL, "model_base_url": provider.url, "model_api_key": KEY, "model_timeout_s": 20}
         self.ledger = Ledger()
-        self.models = Models(Settings.model_validate(given | settings), self.ledger, random_ids())
+        self.models = Models(Settings.model_validate(given | settings), self.ledger, random_ids(), gate=Open())
         self._caller = Caller("m", "worker", Budget())
         self.opened.append(self)
 

@@ -46,6 +46,7 @@ from chimera.guards.extraction.schema import checked
 from chimera.guards.extraction.source import Source, as_number
 from chimera.guards.provenance.labels import Level, Origin
 from chimera.models.calls import Models
+from chimera.models.gate import Caller, Sent
 from chimera.models.scripted import ScriptedModel
 from chimera.store.audit import AuditEvent, AuditLog
 
@@ -95,6 +96,13 @@ class Meter:
         return Usage(tokens_in=self.spent)
 
 
+class Open:
+    """A gate that everything passes: what guards say of requests is tested elsewhere."""
+
+    async def passed(self, caller: Caller, sent: Sent) -> Sent:
+        return sent
+
+
 class Record:
     """Keeps what would go on the record."""
 
@@ -109,7 +117,7 @@ class Record:
 class Reading:
     """An extractor whose model says one thing, what that model was sent, and what went on the record."""
 
-    def __init__(self, said: Any, *, spent: int = 0) -> None:
+    def __init__(self, said: Any, *, spent: int = 0, gate: Any = None) -> None:
         self.sent: list[tuple[list[BaseMessage], list[str]]] = []
         self.meter, self.record = Meter(spent), Record()
 
@@ -120,7 +128,8 @@ class Reading:
             return said if isinstance(said, AIMessage) else form(said)
 
         settings = Settings.model_validate({"model_retries": 0})
-        models = Models(settings, self.meter, seeded_ids(1), {"extractor": ScriptedModel(script=[speak])})
+        given = {"extractor": ScriptedModel(script=[speak])}
+        models = Models(settings, self.meter, seeded_ids(1), given, gate=gate or Open())
         self.extractor = Extractor(models, cast("AuditLog", self.record), seeded_ids(2))
 
     async def read(self, text: str = TEXT, schema: Schema = ALL) -> Extracted:
@@ -260,7 +269,7 @@ async def test_a_model_that_hangs_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(extractor, "DEADLINE_S", 0.01)
     record = Record()
-    models = Hanging(Settings(), Meter(), seeded_ids(1), {"extractor": ScriptedModel(script=[])})
+    models = Hanging(Settings(), Meter(), seeded_ids(1), {"extractor": ScriptedModel(script=[])}, gate=Open())
     asked = Asked(MISSION)
     found = await Extractor(models, cast("AuditLog", record)).extract(TEXT, {"total": Amount()}, asked=asked)
     assert (plain(found), record.events[0].data["failed"]) == ({"total": "1234.50 EUR"}, "deadline")
@@ -299,7 +308,7 @@ async def test_two_options_in_a_text_are_no_choice() -> None:
 
 
 async def test_the_offline_model_is_rules() -> None:
-    models = Models(Settings(), Meter(), seeded_ids(1))
+    models = Models(Settings(), Meter(), seeded_ids(1), gate=Open())
     found = await Extractor(models).extract(TEXT, asked=Asked(MISSION))
     assert found.by == "rules"
 

@@ -28,7 +28,8 @@ from chimera.core.money import Money
 from chimera.core.settings import Settings
 from chimera.models import calls as calling
 from chimera.models import limits
-from chimera.models.calls import ANSWERED_BY, Caller, Models
+from chimera.models.calls import ANSWERED_BY, Models
+from chimera.models.gate import Caller, Sent
 from chimera.models.scripted import ScriptedModel
 
 SECRET = "sk-canary-5f2d"
@@ -88,6 +89,13 @@ def form(args: dict[str, Any], tokens: tuple[int, int] = (10, 5)) -> AIMessage:
 TEAMS = {"teams": [{"name": "a", "goal": "b"}]}
 
 
+class Open:
+    """A gate that everything passes."""
+
+    async def passed(self, caller: Caller, sent: Sent) -> Sent:
+        return sent
+
+
 class Bench:
     """Models by name, each with its script, and what they used."""
 
@@ -99,7 +107,7 @@ class Bench:
         self.asked: list[str] = []
         self.ledger = Ledger()
         self.settings = Settings.model_validate({"model": "p:first", **settings})
-        self.models = Models(self.settings, self.ledger, seeded_ids(1))
+        self.models = Models(self.settings, self.ledger, seeded_ids(1), gate=Open())
 
     def _choose(self, name: str, settings: Settings) -> ScriptedModel:
         if name not in self.scripts:
@@ -217,7 +225,7 @@ async def test_each_role_can_have_its_own_model(monkeypatch: pytest.MonkeyPatch)
 async def test_a_model_object_can_be_given_for_a_role_or_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch)
     given = {"judge": ScriptedModel(script=[said("judge")]), "*": ScriptedModel(script=[said("all")])}
-    models = Models(bench.settings, bench.ledger, seeded_ids(1), given)
+    models = Models(bench.settings, bench.ledger, seeded_ids(1), given, gate=Open())
     answers = [(await models.turn(Caller("m", role, Budget()), MESSAGES, [])).text for role in ("judge", "worker")]
     assert answers == ["judge", "all"]
     assert models.names("judge") == ["scripted"]
@@ -403,7 +411,7 @@ async def test_calls_under_way_count(monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = await asyncio.gather(*(bench.ask(Budget(tokens=350)) for _ in range(10)), return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["BudgetExceeded"] * 7 + ["ModelTimeout"] * 3
     bench.play(first=[said()])
-    bench.models = Models(bench.settings, bench.ledger, seeded_ids(2))
+    bench.models = Models(bench.settings, bench.ledger, seeded_ids(2), gate=Open())
     await bench.ask(Budget(tokens=350))
 
 

@@ -27,7 +27,8 @@ from chimera.core.ids import seeded_ids
 from chimera.core.settings import Settings
 from chimera.core.spotlight import read
 from chimera.core.state import TeamState
-from chimera.models.calls import Caller, Models
+from chimera.models.calls import Models
+from chimera.models.gate import Caller, Sent
 from chimera.models.scripted import ScriptedModel
 from chimera.nodes.context import Context
 from chimera.nodes.judge import GROUNDED, Judge, JudgeRequest, judge, verdict_of
@@ -47,6 +48,13 @@ class Meter:
         return Usage()
 
 
+class Open:
+    """A gate that everything passes: what guards say of requests is tested elsewhere."""
+
+    async def passed(self, caller: Caller, sent: Sent) -> Sent:
+        return sent
+
+
 class Bench:
     """A judge with a model that gives an opinion, and what the model was shown."""
 
@@ -59,9 +67,10 @@ class Bench:
             return AIMessage("", tool_calls=[{"name": "Opinion", "args": args, "id": "1", "type": "tool_call"}])
 
         self.settings = Settings.model_validate({"model_retries": 0})
-        models = Models(self.settings, Meter(), seeded_ids(1), {"*": model or ScriptedModel(script=[speak])})
+        given = {"*": model or ScriptedModel(script=[speak])}
+        models = Models(self.settings, Meter(), seeded_ids(1), given, gate=Open())
 
-        def caller(mission_id: str, role: str, mission: Any) -> Caller:
+        def caller(mission_id: str, role: str, mission: Any, **_: Any) -> Caller:
             return Caller(mission_id, role, Budget())
 
         self.context = cast(
@@ -226,6 +235,7 @@ async def judged_artifact(folder: Path, content: str, media_type: str) -> Verdic
         "mission_id": MISSION_ID,
         "mission": Mission(goal="g").plain(),
         "team": {"name": "a"},
+        "plan_round": 1,
         "plan": {"tasks": [task.plain()]},
         "outcomes": {"t1": result.plain()},
         "wave": ["t1"],

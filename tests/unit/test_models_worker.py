@@ -15,7 +15,8 @@ from chimera.core.ids import seeded_ids
 from chimera.core.settings import Settings
 from chimera.core.spotlight import read
 from chimera.core.state import AgentState
-from chimera.models.calls import Caller, Models
+from chimera.models.calls import Models
+from chimera.models.gate import Caller, Sent
 from chimera.models.scripted import ScriptedModel
 from chimera.nodes.context import Context
 from chimera.nodes.worker import Worker, after_worker, conclude, worker
@@ -47,13 +48,21 @@ TOOLS = [
 ]
 
 
+class Open:
+    """A gate that everything passes: what guards say of requests is tested elsewhere."""
+
+    async def passed(self, caller: Caller, sent: Sent) -> Sent:
+        return sent
+
+
 class Stage:
     """One agent's state, and a model that plays a script and notes what it is shown."""
 
     def __init__(self, *script: AIMessage, tools: Sequence[Capability] = TOOLS, **settings: Any) -> None:
         self.shown: list[tuple[list[BaseMessage], list[str]]] = []
         lines = [self._line(message) for message in script]
-        models = Models(Settings.model_validate(settings), Meter(), seeded_ids(1), {"*": ScriptedModel(script=lines)})
+        given = {"*": ScriptedModel(script=lines)}
+        models = Models(Settings.model_validate(settings), Meter(), seeded_ids(1), given, gate=Open())
 
         async def capabilities() -> list[Capability]:
             return list(tools)
@@ -61,7 +70,7 @@ class Stage:
         async def publish(*_: Any, **__: Any) -> None:
             return None
 
-        def caller(mission_id: str, role: str, mission: Any) -> Caller:
+        def caller(mission_id: str, role: str, mission: Any, **_: Any) -> Caller:
             return Caller(mission_id, role, Budget())
 
         async def allow(*_: Any) -> Decision:
@@ -226,7 +235,9 @@ async def test_a_result_carries_the_evidence_that_it_cites() -> None:
     result = await concluded("- one [a:1] and three [a:3], and none [b:9]", seen)
     assert [piece["id"] for piece in result["evidence"]] == ["a:1", "a:3"]
     assert (result["status"], result["tool_calls"]) == ("done", 1)
-    assert result["observations"] == [{"capability": "s__look", "arguments": {}, "text": "seen", "whole": True}]
+    assert result["observations"] == [
+        {"capability": "s__look", "arguments": {}, "text": "seen", "whole": True, "threat": "none"}
+    ]
     assert (result["context_version"], result["provider"]) == ("v", "p")
 
 

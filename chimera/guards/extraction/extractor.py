@@ -9,16 +9,17 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
-from chimera.core.contracts import Budget, Threat
-from chimera.core.errors import BudgetExceeded, ModelError
+from chimera.core.contracts import Budget, Mission, Threat
+from chimera.core.errors import BudgetExceeded, GuardRejected, ModelError
 from chimera.core.ids import NewId, digest, random_ids
 from chimera.core.spotlight import Marks
 from chimera.guards.extraction.extracted import FOUND_MAX, Extracted, fitting
 from chimera.guards.extraction.schema import OF_TEXT, Schema, Several, checked
 from chimera.guards.extraction.source import Source
 from chimera.guards.provenance.labels import NOWHERE, Origin
-from chimera.models.calls import Caller, Models
+from chimera.models.calls import Models
 from chimera.models.choose import OFFLINE
+from chimera.models.gate import Caller
 from chimera.store.audit import AuditEvent, AuditLog
 
 ROLE = "extractor"
@@ -60,7 +61,12 @@ class Asked:
     @property
     def caller(self) -> Caller:
         """Who pays for the call of the model."""
-        return Caller(self.mission_id, ROLE, Budget.model_validate(self.mission.get("budget") or {}))
+        known = Mission.model_validate(self.mission) if "goal" in self.mission else None
+        budget = Budget.model_validate(self.mission.get("budget") or {})
+        tenant = str(self.mission.get("tenant", "default"))
+        # A name of its own: what it may not be shown is no deed of the agent that it reads for.
+        name = f"{ROLE}:{self.mission_id}/{self.agent_id}"
+        return Caller(self.mission_id, ROLE, budget, tenant=tenant, agent=name, mission=known)
 
 
 class Extractor:
@@ -109,7 +115,7 @@ class Extractor:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 answer = await self._models.structured(asked.caller, messages, Extraction)
-        except (ModelError, BudgetExceeded) as error:
+        except (ModelError, BudgetExceeded, GuardRejected) as error:
             return None, error.code
         except TimeoutError:
             return None, "deadline"

@@ -5,11 +5,13 @@ permissions, plan and provenance. Only a goal that looks like an attack goes to 
 """
 
 import asyncio
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, cast
 
 from langgraph.errors import GraphBubbleUp
 
 from chimera.core.contracts import Decision, Threat
+from chimera.core.tasks import together
 from chimera.guards.injection.batching import BatchedDetector
 from chimera.guards.injection.detector import Finding, InjectionDetector
 from chimera.guards.request import Edge, GuardRequest
@@ -45,10 +47,10 @@ class InjectionScan:
 
     async def check(self, request: GuardRequest) -> Decision | None:
         """Mark a suspicious payload; escalate a goal that is very probably an attack. None: nothing suspicious."""
-        text = "\n".join(texts(request.payload))
-        if not text.strip():
+        looked = [text for text in _looked_at(request) if text.strip()]
+        if not looked:
             return None
-        finding = await self.finding(text)
+        finding = max(await together(self.finding(text) for text in looked), key=lambda one: one.risk)
         if not finding.level:
             return None
         very_high = finding.level == len(THREATS) - 1
@@ -77,3 +79,18 @@ class InjectionScan:
             return found
         level = max(found.level, sum(1 for mark in self._detector.detector.weights.marks if risk >= mark))
         return Finding(risk, (*found.spans, (0, len(text), "a second opinion")), found.rules, level)
+
+
+def _looked_at(request: GuardRequest) -> Iterator[str]:
+    """The payload as one text; of a request to a model, what others wrote, message by message.
+
+    A conversation is sent again with each turn: so only what is new in it costs anything, as a text is scored once.
+    """
+    if request.edge is not Edge.MODEL_INPUT:
+        yield "\n".join(texts(request.payload))
+        return
+    for message in cast("list[Mapping[str, Any]]", request.payload.get("messages", [])):
+        if message["from"] not in ("system", "ai"):
+            yield "\n".join(texts(message.get("data", message.get("text"))))
+    for tool in cast("list[Any]", request.payload.get("tools", [])):
+        yield "\n".join(texts(tool))
