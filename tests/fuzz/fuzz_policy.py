@@ -48,7 +48,12 @@ arguments = { u = { kind = "choice", look_ups = [{ tool = "s", arguments = { q =
 """
 MANIFEST_SEEDS = [MANIFESTS.encode(), POLICY[POLICY.index("[tools") :].encode()]
 MANIFEST_TOKENS = [*Role, *Kind, *Severity, "look_ups", "own_when", "severity_with", "locator", "container", "true"]
-CEDAR_SEEDS = [CEDAR.encode(), *(policy.encode() for policy in CEDAR.split("\n\n") if "@id" in policy)]
+_CHAINS = ("true && " * 450 + "true", "context has a" + ".a" * 450, "context" + '["a"]' * 450)
+CEDAR_SEEDS = [
+    CEDAR.encode(),
+    *(policy.encode() for policy in CEDAR.split("\n\n") if "@id" in policy),
+    *(f'@id("a") permit(principal, action, resource) when {{ {chain} }};'.encode() for chain in _CHAINS),
+]
 CEDAR_TOKENS = [
     "permit", "forbid", "when", "unless", "principal", "action", "resource", "context", "@id", "is", "in", "like",
     "has", "if", "then", "else", "&&", "||", "::", "contains", "decimal", "ip", "threat", "tenant", "hour", "Agent",

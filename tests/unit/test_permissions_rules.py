@@ -386,7 +386,11 @@ WRONG = [
     (1, '@id("a") permit(principal == ?principal, action, resource);', "template"),
     (1, '@id("a") permit(principal, action, resource) when { "', "invalid token"),
     (3, '@id("a") permit(principal, action, resource)\nwhen {\n' + "(" * 2_000 + "true", "brackets"),
-    (1, '@id("a") permit(principal, action, resource) when { ' + "true && " * 900 + "true };", "too deeply"),
+    (
+        2,
+        '@id("a") permit(principal, action, resource) when {\n' + "true && " * 900 + "true };",
+        "more than 400 operators",
+    ),
     (1, "\x00", "unexpected"),
 ]
 
@@ -405,6 +409,40 @@ def test_policies_with_an_error_are_refused_with_the_line(
         assert why in refused.value.message
     assert authorizer.policies is before
     assert ask("worker", "tool.call", TOOL)
+
+
+LONG = {
+    "and": "true && " * 20_000 + "true",
+    "or": "true || " * 20_000 + "true",
+    "sum": "1 + " * 20_000 + "1 == 1",
+    "product": "1 * " * 20_000 + "1 == 1",
+    "attributes": "context" + ".a" * 20_000,
+    "has": "context has a" + ".a" * 20_000,
+    "indices": "context" + '["a"]' * 20_000,
+    "calls": "[1]" + ".contains(1)" * 20_000,
+    "if": "if true then true else " * 20_000 + "true",
+    "conditions": "true } when { " * 20_000 + "true",
+    "behind a comment": "// \r" + "true && " * 20_000 + "true",
+    "without blanks": "if 1 then 1else(if 1 then 1)else " * 10_000 + "1",
+    "in a string that ends": r'"\"" == "' + '" || ' + "true || " * 20_000 + "true",
+    "with semicolons in brackets": "true && " * 300 + "[;] == " + "true && " * 20_000 + "true",
+}
+
+
+@pytest.mark.parametrize("expression", LONG.values(), ids=LONG)
+def test_chains_that_would_end_the_process_are_refused(authorizer: Authorizer, expression: str) -> None:
+    """Proves FR-450: Cedar's parser is never shown them."""
+    text = f'@id("a") permit(principal, action, resource) when {{ {expression} }};'
+    with pytest.raises(PolicyInvalid, match="more than 400 operators in one policy"):
+        authorizer.reload(text)
+
+
+def test_what_people_write_is_far_from_the_bounds(authorizer: Authorizer) -> None:
+    """Proves FR-450: a hundred policies of a hundred conditions each."""
+    one = " && ".join(['context.threat != "high"'] * 100)
+    head = 'permit(principal is Agent, action == Action::"tool.call", resource)'
+    authorizer.reload("".join(f'@id("p{number}") {head} when {{ {one} }};' for number in range(100)))
+    assert len(authorizer.policies.ids) == 100
 
 
 def test_new_policies_count_at_once(authorizer: Authorizer, ask: Ask) -> None:

@@ -5,7 +5,10 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import NamedTuple
 
-_TOKEN = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"?|\w+|\s+|[^\w\s]', re.DOTALL)
+# As Cedar reads: a comment ends with a carriage return too, and a word may follow a number without a blank.
+_TOKEN = re.compile(r'//[^\n\r]*|"(?:\\.|[^"\\])*"?|\d+|\w+|\s+|&&|\|\||[^\w\s]', re.DOTALL)
+_LINKS = frozenset({".", "[", "&&", "||", "+", "-", "*", "!", "if", "when", "unless"})
+"""What makes an expression deeper without a bracket around it."""
 _UNFINISHED = "unexpected end of input"
 _QUOTED = re.compile(r'`(?:[\w:]+::)?"?([^`"]+)"?`')
 
@@ -35,16 +38,22 @@ def places(text: str) -> list[Place]:
     return [*found, Place(begun, text[start:])] if begun else found
 
 
-def line_of_depth(text: str, allowed: int) -> int:
-    """The line in which more brackets are open than allowed; 0 if there is none. Cedar's parser must not see such."""
-    line, depth = 1, 0
+def too_deep(text: str, brackets: int, links: int) -> tuple[int, str] | None:
+    """The line in which more brackets are open, or more parts of one policy are linked, than allowed, and which it is.
+
+    Cedar's parser puts all of them on its stack, and must not see such a text. A policy ends where no bracket is open.
+    """
+    line, depth, linked = 1, 0, 0
     for token in _TOKEN.finditer(text):
         word = token.group()
         depth += (word in ("(", "[", "{")) - (word in (")", "]", "}"))
-        if depth > allowed:
-            return line
+        linked = 0 if word == ";" and depth == 0 else linked + (word in _LINKS)
+        if depth > brackets:
+            return line, f"more than {brackets} brackets are open"
+        if linked > links:
+            return line, f"more than {links} operators in one policy"
         line += word.count("\n")
-    return 0
+    return None
 
 
 def line_of_error(text: str, parse: Parse) -> int:

@@ -10,13 +10,15 @@ import cedarpy
 from chimera.core.errors import PolicyInvalid
 from chimera.core.ids import digest
 from chimera.guards.permissions.cedar import Cedar, json_form
-from chimera.guards.permissions.lines import line_of_depth, line_of_error, line_of_message, places, problem
+from chimera.guards.permissions.lines import line_of_error, line_of_message, places, problem, too_deep
 from chimera.guards.permissions.model import Model
 from chimera.guards.permissions.table import Table
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
 """Brackets within brackets. Cedar's parser puts them on its stack, and a thousand end the process."""
+MAX_LINKS = 400
+"""Operators in one policy: Cedar makes a tree of each chain, and one that is too deep ends the process as well."""
 _PACKAGE = "chimera.guards.permissions"
 
 
@@ -69,8 +71,8 @@ def shipped_policies() -> Policies:
 
 
 def _parse(text: str) -> None:
-    if line := line_of_depth(text, MAX_DEPTH):
-        raise _wrong(line, f"more than {MAX_DEPTH} brackets are open")
+    if beyond := too_deep(text, MAX_DEPTH, MAX_LINKS):
+        raise _wrong(*beyond)
     if why := problem(text, json_form):
         raise _wrong(line_of_error(text, json_form), why)
 
@@ -79,14 +81,16 @@ def _names(text: str, policies: Mapping[str, Any]) -> dict[str, str]:
     """The ``@id`` of each policy by the number that Cedar gave it: decisions name it, so each has its own."""
     known = places(text)
     names: dict[str, str] = {}
+    taken: set[str] = set()
     for number, policy in policies.items():
         name = str(policy.get("annotations", {}).get("id") or "")
         line = known[int(number.removeprefix("policy"))].line
         if not name:
             raise _wrong(line, "the policy has no @id")
-        if name in names.values():
+        if name in taken:
             raise _wrong(line, f"the @id {name[:60]} is taken")
         names[number] = name
+        taken.add(name)
     return names
 
 
