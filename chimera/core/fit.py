@@ -21,6 +21,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from chimera.core.jsonschemas import Draft202012Validator, ValidationError, validators
+from chimera.core.plainly import certainly_fits
 
 STEPS_MAX = 500_000
 REFERENCE_STEPS = 20  # following one costs about as much as twenty plain checks
@@ -73,6 +74,8 @@ def misfits(schema: Mapping[str, Any], value: Any, limit: int = 5) -> list[str]:
 
     The value is never quoted: it is untrusted text on its way to a model and a log.
     """
+    if certainly_fits(schema, value):
+        return []
     _work.set(_Work())
     found: list[str] = []
     try:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 REFERENCES_MAX = 8
+_WRAPPERS = frozenset({"$ref", "anyOf", "oneOf", "allOf"})
 
 
 def plain_form(form: Any, root: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -28,8 +29,10 @@ def properties(schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _merged(form: Any, root: Mapping[str, Any], left: int) -> dict[str, Any]:
-    if not isinstance(form, Mapping) or left <= 0:
+    if not isinstance(form, (dict, Mapping)) or left <= 0:
         return {}
+    if _WRAPPERS.isdisjoint(cast("Mapping[str, Any]", form)):
+        return dict(cast("Mapping[str, Any]", form))
     own = {key: value for key, value in cast("Mapping[str, Any]", form).items() if key != "$ref"}
     parts = [_target(cast("Mapping[str, Any]", form).get("$ref"), root)]
     for key in ("anyOf", "oneOf"):
