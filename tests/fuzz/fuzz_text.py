@@ -6,7 +6,7 @@ from chimera.guards.injection.fold import fold, origin, origins
 from chimera.guards.injection.hiding import hidden
 from chimera.guards.injection.hints import Hints, for_re2
 from chimera.guards.injection.normalise import MAX_DEPTH, MAX_VIEWS, views
-from chimera.guards.injection.rules import load_rules, match_rules
+from chimera.guards.injection.rules import load_rules, match_rules, rule_hints
 from chimera.guards.sanitize import visible
 
 SEEDS = [
@@ -62,9 +62,9 @@ def hints(data: bytes) -> None:
     for view in views(text_of(data)):
         lowered = view.text.lower()
         shown = for_re2(lowered)
-        for rule in load_rules():
-            if not rule.hints.possible(shown, ascii_only=lowered.isascii()):
-                assert not rule.pattern.search(lowered), rule.id
+        possible = rule_hints().possible(shown, ascii_only=lowered.isascii())
+        for at, rule in enumerate(load_rules()):
+            assert at in possible or not rule.pattern.search(lowered), rule.id
         assert all(match.start < match.end <= len(lowered) for match in match_rules(lowered))
         possible = _decoder_hints.possible(for_re2(view.text), ascii_only=view.text.isascii())
         for at, (name, (_, decoder)) in enumerate(DECODERS.items()):

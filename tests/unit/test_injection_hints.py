@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 from chimera.guards.injection.encodings import DECODERS
 from chimera.guards.injection.fold import fold
 from chimera.guards.injection.hints import Hints, for_re2
-from chimera.guards.injection.rules import Rule, load_rules
+from chimera.guards.injection.rules import Rule, load_rules, rule_hints
 
 
 def possible(pattern: str, text: str) -> bool:
-    return bool(Hints([pattern]).possible(for_re2(text), ascii_only=text.isascii()))
+    found = [
+        Hints([pattern], worded=worded).possible(for_re2(text), ascii_only=text.isascii()) for worded in (False, True)
+    ]
+    assert found[0] == found[1], "both ways of looking see the same"
+    return bool(found[0])
 
 
 @pytest.mark.parametrize("rule", load_rules(), ids=lambda rule: rule.id)
@@ -28,7 +32,7 @@ def test_what_a_rule_matches_is_possible(rule: Rule) -> None:
     def holds(matched: str, beside: str) -> None:
         text = fold(matched + beside).lower()
         if rule.pattern.search(text):
-            assert rule.hints.possible(for_re2(text), ascii_only=text.isascii())
+            assert load_rules().index(rule) in rule_hints().possible(for_re2(text), ascii_only=text.isascii())
 
     holds()
 
@@ -52,7 +56,8 @@ def test_letters_and_signs_beyond_ascii_hide_nothing(pattern: str, text: str) ->
 def test_what_is_not_there_is_said_to_be_impossible() -> None:
     assert not possible(r"\bstop\b", "stopping")
     assert not possible(r"\bstop\b", "éstop")
-    assert Hints(["a", "b", "c"]).possible(b"a c", ascii_only=True) == {0, 2}
+    for worded in (False, True):
+        assert Hints(["a", "b", "c"], worded=worded).possible(b"a c", ascii_only=True) == {0, 2}
 
 
 @given(st.text(alphabet=st.sampled_from("aZ09+/=%&#;\\xu $@!.-\n\té7A Ignore".replace("Ignore", "iI")), max_size=120))

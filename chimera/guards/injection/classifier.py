@@ -1,7 +1,7 @@
 """The trained part: a linear model over hashed features, in windows, with int8 weights and numpy alone to run it."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -108,9 +108,9 @@ def stretches(found: Features) -> list[tuple[int, int, int]]:
     ]
 
 
-def logits(found: Features, weights: Weights) -> NDArray[np.float64]:
-    """The logit of each of ``stretches(found)``. Linear in the texts."""
-    places = np.array(stretches(found), dtype=np.int64)[:, 1:]
+def logits(found: Features, weights: Weights, some: Sequence[tuple[int, int, int]] = ()) -> NDArray[np.float64]:
+    """The logit of each of ``some`` stretches; of ``stretches(found)`` where none are given. Linear in the texts."""
+    places = np.array(some or stretches(found), dtype=np.int64)[:, 1:]
     total = np.full(len(places), weights.bias, dtype=np.float64)
     for name, (index, place) in zip(_GROUPS, (*found.chars, *found.words), strict=True):
         if not len(index):
@@ -130,6 +130,8 @@ def _counted(
 ) -> NDArray[np.float64]:
     """The weighted sum in each window of the root of each count, at most ``most`` times each."""
     index, place = found
+    if not len(index):
+        return np.zeros(len(places), dtype=np.float64)
     low, high = _bounds(place, places)
     sizes = high - low
     # What stands in each window, one window after the other: it starts at ``low`` and goes up by one.

@@ -1,7 +1,6 @@
 """The detector: rules and classifier over every view of a text, to one calibrated risk with the stretches behind it."""
 
 import hashlib
-import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,21 +103,21 @@ class InjectionDetector:
             return known
 
     def _look(self, texts: Sequence[str]) -> list[Finding]:
-        best = [-math.inf] * len(texts)
+        best = np.full(len(texts), -np.inf)
         hits: list[list[_Hit]] = [[] for _ in texts]
         for sheet in _sheets(piece for at, text in enumerate(texts) for piece in _pieces(at, text)):
             found = features([piece.shown for piece in sheet])
-            scores = logits(found, self.weights)
-            marked = self.weights.risks(scores) >= self.weights.marks[0]
-            for (number, start, end), logit, telling in zip(stretches(found), scores, marked, strict=True):
+            some = stretches(found)
+            scores = logits(found, self.weights, some)
+            np.maximum.at(best, [sheet[number].text for number, _, _ in some], scores)
+            for at in np.flatnonzero(self.weights.risks(scores) >= self.weights.marks[0]):
+                number, start, end = some[at]
                 piece = sheet[number]
-                best[piece.text] = max(best[piece.text], float(logit))
-                if telling:
-                    hits[piece.text].append(_hit(float(logit), piece, found, number, start, end))
-        return [self._finding(logit, some) for logit, some in zip(best, hits, strict=True)]
+                hits[piece.text].append(_hit(float(scores[at]), piece, found, number, start, end))
+        risks = self.weights.risks(best).tolist()
+        return [self._finding(risk, some) for risk, some in zip(risks, hits, strict=True)]
 
-    def _finding(self, logit: float, hits: list[_Hit]) -> Finding:
-        risk = self.weights.risk(logit)
+    def _finding(self, risk: float, hits: list[_Hit]) -> Finding:
         level = sum(1 for mark in self.weights.marks if risk >= mark)
         hits.sort(key=lambda hit: -hit.logit)
         spans = list(dict.fromkeys(span for hit in hits[:MAX_SPANS] for span in _spans(hit)))

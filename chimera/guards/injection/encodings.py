@@ -132,7 +132,10 @@ def _escape(match: re.Match[str]) -> str:
 
 def _shifted(text: str) -> Iterator[Found]:
     """rot13, another shift of the alphabet, or text written backwards, where that makes words of gibberish."""
-    seen = set(_WORD.findall(text[:20_000].lower()))
+    start = text[:20_000]
+    if _kinds_of_words().possible(for_re2(start), ascii_only=True) == frozenset({0}):
+        return  # plain words, and none that only make sense when they are shifted
+    seen = set(_WORD.findall(start.lower()))
     if not seen:
         return
     if len(seen & _COMMON_ROT13) >= _ENOUGH:
@@ -145,6 +148,12 @@ def _shifted(text: str) -> Iterator[Found]:
             if shift != 13 and len({word.translate(table) for word in seen} & COMMON) >= _ENOUGH:
                 yield text.translate(table), 0, len(text)
                 return
+
+
+@cache
+def _kinds_of_words() -> Hints:
+    kinds = (COMMON, _COMMON_ROT13, _COMMON_REVERSED)
+    return Hints([f"(?i)(?:^|[^a-z])(?:{'|'.join(sorted(words))})(?:[^a-z]|$)" for words in kinds])
 
 
 def _caesar(shift: int) -> dict[int, int]:

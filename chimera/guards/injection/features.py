@@ -7,7 +7,8 @@ reaches over: what a call of numpy costs by itself is then paid once for all of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +24,17 @@ REPEAT_CHARS = 192
 """An n-gram that stood at most so many characters before does not count again."""
 
 _PAIR_STEPS = 6
+_CUE_BITS = 16
 _GAP = "\n" * REPEAT_CHARS
 """Between two texts of a sheet: the end of a sentence, and too far away for anything to count as repeated."""
 
 _Index = NDArray[np.int64]
 _Hash = NDArray[np.uint64]
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
-_ENDS = frozenset(".!?:;\n>*\"'(-|[]{}#")
-_WORD_CODES = np.zeros(128, dtype=bool)
-_WORD_CODES[[ord(char) for char in "abcdefghijklmnopqrstuvwxyz0123456789'_-"]] = True
-_END_CODES = np.zeros(128, dtype=bool)
-_END_CODES[[ord(char) for char in _ENDS]] = True
+_FOREIGN = 128
+"""What stands for all characters beyond ASCII where only the kind of a character counts."""
+_OF_WORDS = b"abcdefghijklmnopqrstuvwxyz0123456789'_-" + bytes([_FOREIGN])
+_ENDS = b".!?:;\n>*\"'(-|[]{}#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +65,17 @@ def features(texts: Sequence[str]) -> Features:
         found = match_rules(lowered[start : start + len(text)])
         matches += sorted((start + match.start, match.rule) for match in found)
         start += len(text) + len(_GAP)
-    codes = _codes(lowered)
-    shown = np.where((codes >= 48) & (codes <= 57), 48, np.where((codes == 10) | (codes == 9), 32, codes))
-    hashed = _mix(shown.astype(np.uint64) + np.uint64(1))
-    starts, word_hashes = _words(shown, hashed)
-    owners = np.searchsorted(np.array([place for place, _ in spans]), starts, "right")
+    codes, kinds = _codes(lowered)
+    hashed = _hashed(codes, kinds)
+    starts, word_hashes = _words(kinds, hashed)
+    owners = _owners(starts, spans)
     inside = _inside(len(lowered), spans)
+    loud = _shouted(_codes(cased)[1], starts)
     return Features(
         texts=tuple(spans),
         chars=tuple(_news(*_char_grams(hashed, inside, size)) for size in CHAR_SIZES),
         words=tuple(_news(*_word_grams(starts, word_hashes, owners, size)) for size in WORD_SIZES),
-        cues=_cues(codes, _codes(cased), starts, word_hashes, owners),
+        cues=_cues(kinds, loud, starts, word_hashes, owners),
         rules=(
             np.array([rule for _, rule in matches], dtype=np.int64),
             np.array([place for place, _ in matches], dtype=np.int64),
@@ -106,15 +107,42 @@ def rule_count() -> int:
     return len(load_rules())
 
 
-def _codes(text: str) -> NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+def _codes(text: str) -> tuple[NDArray[Any], bytes]:
+    """The code points of a text, and the same as bytes in which all beyond ASCII are one."""
+    if text.isascii():
+        kinds = text.encode("ascii")
+        return np.frombuffer(kinds, dtype=np.uint8), kinds
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return codes, np.minimum(codes, _FOREIGN).astype(np.uint8).tobytes()
+
+
+def _are(kinds: bytes, some: bytes) -> NDArray[np.bool_]:
+    """Which characters are among some."""
+    return np.frombuffer(kinds.translate(bytes(kind in some for kind in range(256))), dtype=bool)
+
+
+def _hashed(codes: NDArray[Any], kinds: bytes) -> _Hash:
+    """A hash of each character, of which all digits have one and the same, and so have all blanks."""
+    found = _character_hashes()[np.frombuffer(kinds, dtype=np.uint8)]
+    if codes.dtype != np.uint8:
+        foreign = np.flatnonzero(codes >= _FOREIGN)
+        found[foreign] = _mix(codes[foreign].astype(np.uint64) + np.uint64(1))
+    return found
+
+
+@cache
+def _character_hashes() -> _Hash:
+    shown = np.arange(_FOREIGN + 1, dtype=np.uint64)
+    shown[48:58], shown[[9, 10]] = 48, 32
+    return _mix(shown + np.uint64(1))
 
 
 def _mix(values: _Hash) -> _Hash:
     values = values * _A
     values ^= values >> np.uint64(29)
-    values = values * _B
-    return values ^ (values >> np.uint64(32))
+    values *= _B
+    values ^= values >> np.uint64(32)
+    return values
 
 
 def _char_grams(hashed: _Hash, inside: NDArray[np.bool_], size: int) -> tuple[_Index, _Index]:
@@ -123,36 +151,45 @@ def _char_grams(hashed: _Hash, inside: NDArray[np.bool_], size: int) -> tuple[_I
         return _nothing()
     total = np.full(count, size, dtype=np.uint64)
     for offset in range(size):
-        total = total * _C + hashed[offset : offset + count]
+        total *= _C
+        total += hashed[offset : offset + count]
     places = np.flatnonzero(inside[:count] & inside[size - 1 :])
-    return (_mix(total[places]) >> np.uint64(64 - CHAR_BITS)).astype(np.int64), places
+    return (_mix(total[places]) >> np.uint64(64 - CHAR_BITS)).view(np.int64), places
 
 
-def _words(codes: NDArray[np.uint32], hashed: _Hash) -> tuple[_Index, _Hash]:
-    """The places where words start, and a hash of each word."""
-    if not len(codes):
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
-    inside = np.where(codes < 128, _WORD_CODES[np.minimum(codes, 127)], True)
-    edges = np.diff(inside.astype(np.int8), prepend=0, append=0)
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    if not len(starts):
-        return starts, np.zeros(0, dtype=np.uint64)
-    owner = np.cumsum(edges[:-1] == 1) - 1
-    powers = _powers(int((ends - starts).max()))
-    places = np.flatnonzero(inside)
-    terms = hashed[places] * powers[places - starts[owner[places]]]
-    first = np.searchsorted(places, starts)
-    return starts, _mix(np.add.reduceat(terms, first))
+def _words(kinds: bytes, hashed: _Hash) -> tuple[_Index, _Hash]:
+    """The places where words start, and a hash of each word.
+
+    A hash is the sum of those of its characters, each times the power of its place in the word: a difference of running
+    sums over the whole sheet, divided by the power of the place where the word starts.
+    """
+    inside = np.zeros(len(kinds) + 2, dtype=bool)
+    inside[1:-1] = _are(kinds, _OF_WORDS)
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    powers, inverse = _powers(len(kinds))
+    sums = np.zeros(len(kinds) + 1, dtype=np.uint64)
+    np.cumsum(hashed * powers, out=sums[1:])
+    return starts, _mix((sums[ends] - sums[starts]) * inverse[starts])
 
 
-@cache
-def _base_powers() -> _Hash:
-    return np.multiply.accumulate(np.full(4096, _C, dtype=np.uint64))
+@lru_cache(maxsize=2)
+def _base_powers(bits: int) -> tuple[_Hash, _Hash]:
+    """The powers of ``_C`` from the first on, and their inverses (modulo 2 to the 64th) from the zeroth on."""
+    powers, inverse = np.full(1 << bits, _C), np.full(1 << bits, pow(int(_C), -1, 1 << 64), dtype=np.uint64)
+    inverse[0] = 1
+    return np.multiply.accumulate(powers), np.multiply.accumulate(inverse)
 
 
-def _powers(longest: int) -> _Hash:
-    known = _base_powers()
-    return known if longest <= len(known) else np.resize(known, longest)
+def _powers(length: int) -> tuple[_Hash, _Hash]:
+    powers, inverse = _base_powers(max(17, length.bit_length()))
+    return powers[:length], inverse
+
+
+def _owners(starts: _Index, spans: Sequence[tuple[int, int]]) -> _Index:
+    """The number of the text that each word is in."""
+    first = np.searchsorted(starts, [place for place, _ in spans])
+    return np.repeat(np.arange(len(spans)), np.diff(first, append=len(starts)))
 
 
 def _word_grams(starts: _Index, hashes: _Hash, owners: _Index, size: int) -> tuple[_Index, _Index]:
@@ -161,79 +198,88 @@ def _word_grams(starts: _Index, hashes: _Hash, owners: _Index, size: int) -> tup
         return _nothing()
     total = np.full(count, size, dtype=np.uint64)
     for offset in range(size):
-        total = total * _C + hashes[offset : offset + count]
+        total *= _C
+        total += hashes[offset : offset + count]
     whole = np.flatnonzero(owners[:count] == owners[size - 1 :])
-    return (_mix(total[whole]) >> np.uint64(64 - WORD_BITS)).astype(np.int64), starts[whole]
+    return (_mix(total[whole]) >> np.uint64(64 - WORD_BITS)).view(np.int64), starts[whole]
 
 
 def _news(index: _Index, place: _Index) -> tuple[_Index, _Index]:
     """The n-grams without those that stood a little before already: a dump of digits says one thing, not a hundred."""
     if len(index) < 2:
         return index, place
-    # One sort of plain numbers, index before number in the list, is several times as fast as an argsort that is stable.
-    keys = np.sort((index << 32) | np.arange(len(index)))
-    order, kinds = keys & 0xFFFF_FFFF, keys >> 32
-    again = np.flatnonzero((kinds[1:] == kinds[:-1]) & (np.diff(place[order]) < REPEAT_CHARS)) + 1
-    kept = np.ones(len(index), dtype=bool)
-    kept[order[again]] = False
+    # One sort of plain numbers, index before place, is several times as fast as an argsort that is stable.
+    keys = np.sort((index << 32) | place)
+    again = keys[1:][np.diff(keys) < REPEAT_CHARS] & 0xFFFF_FFFF
+    new = np.ones(int(place[-1]) + 1, dtype=bool)
+    new[again] = False
+    kept = new[place]
     return index[kept], place[kept]
 
 
 @cache
-def _cue_table() -> tuple[_Hash, _Index, int]:
-    """Hashes of cue words in order, the cue of each (a word of two cues stands twice), and how many cues there are."""
+def _cue_table() -> tuple[_Hash, _Index, NDArray[np.bool_]]:
+    """Hashes of cue words in order, the cue of each (a word of two cues stands twice), and the hashes' first bits."""
     entries: list[tuple[int, int]] = []
     for cue, words in enumerate(load_cues().values()):
         for word in words:
-            codes = _codes(word)
-            shown = np.where((codes >= 48) & (codes <= 57), 48, codes)
-            _, found = _words(shown, _mix(shown.astype(np.uint64) + np.uint64(1)))
-            entries.append((int(found[0]), cue))
+            codes, kinds = _codes(word)
+            entries.append((int(_words(kinds, _hashed(codes, kinds))[1][0]), cue))
     entries.sort()
+    first_bits = np.zeros(1 << _CUE_BITS, dtype=bool)
+    first_bits[[found >> (64 - _CUE_BITS) for found, _ in entries]] = True
     return (
         np.array([found for found, _ in entries], dtype=np.uint64),
         np.array([cue for _, cue in entries], dtype=np.int64),
-        len(load_cues()) + 1,
+        first_bits,
     )
 
 
-def _cues(
-    codes: NDArray[np.uint32], cased: NDArray[np.uint32], starts: _Index, hashes: _Hash, owners: _Index
-) -> tuple[_Index, _Index]:
+def _cues(kinds: bytes, loud: _Index, starts: _Index, hashes: _Hash, owners: _Index) -> tuple[_Index, _Index]:
     if not len(starts):
         return _nothing()
-    table, cue_of, kinds = _cue_table()
-    low, high = np.searchsorted(table, hashes, "left"), np.searchsorted(table, hashes, "right")
-    word_parts: list[_Index] = []
-    cue_parts: list[_Index] = []
-    for step in range(int((high - low).max(initial=0))):
-        some = np.flatnonzero(low + step < high)
-        word_parts.append(some)
-        cue_parts.append(cue_of[low[some] + step])
-    loud = _shouted(cased, starts)
-    word_parts.append(loud)
-    cue_parts.append(np.full(len(loud), kinds - 1, dtype=np.int64))
-    word, cue = np.concatenate(word_parts), np.concatenate(cue_parts)
-    order = np.argsort(word, kind="stable")
-    word, cue = word[order], cue[order]
-    ends = np.cumsum(np.where(codes < 128, _END_CODES[np.minimum(codes, 127)], False))
+    number = len(load_cues()) + 1
+    word, cue = _cue_words(hashes, loud)
+    ends = np.cumsum(_are(kinds, _ENDS), dtype=np.int32)
     before = np.concatenate(([-1], ends[starts[:-1]])) < ends[starts]
     opening = before[word]
-    indices, places = [cue, cue[opening] + kinds], [starts[word], starts[word][opening]]
-    for step in range(1, _PAIR_STEPS + 1):
-        near = word[step:] - word[:-step]
-        together = owners[word[step:]] == owners[word[:-step]]
-        pair = np.flatnonzero((near > 0) & (near <= PAIR_WORDS) & together)
-        indices.append(2 * kinds + cue[pair] * kinds + cue[pair + step])
-        places.append(starts[word[pair]])
-    index, place = np.concatenate(indices), np.concatenate(places)
+    left, right = _neighbours(word)
+    near = (word[left] < word[right]) & (word[right] - word[left] <= PAIR_WORDS)
+    pair = near & (owners[word[left]] == owners[word[right]])
+    left, right = left[pair], right[pair]
+    index = np.concatenate((cue, cue[opening] + number, 2 * number + cue[left] * number + cue[right]))
+    place = starts[np.concatenate((word, word[opening], word[left]))]
     order = np.argsort(place, kind="stable")
     return index[order], place[order]
 
 
-def _shouted(cased: NDArray[np.uint32], starts: _Index) -> _Index:
+def _neighbours(word: _Index) -> tuple[_Index, _Index]:
+    """Each cue, by number, with each of the few that follow it."""
+    left = np.repeat(np.arange(len(word)), _PAIR_STEPS)
+    right = left + np.tile(np.arange(1, _PAIR_STEPS + 1), len(word))
+    inside = right < len(word)
+    return left[inside], right[inside]
+
+
+def _cue_words(hashes: _Hash, loud: _Index) -> tuple[_Index, _Index]:
+    """The words that are cues, by number and in order, and the cue of each; shouting is the last of the cues."""
+    table, cue_of, first_bits = _cue_table()
+    likely = np.flatnonzero(first_bits[hashes >> np.uint64(64 - _CUE_BITS)])  # few are, and looking up is slow
+    low, high = (np.searchsorted(table, hashes[likely], side) for side in ("left", "right"))
+    words, cues = [loud], [np.full(len(loud), len(load_cues()), dtype=np.int64)]
+    for step in range(int((high - low).max(initial=0))):
+        some = low + step < high
+        words.append(likely[some])
+        cues.append(cue_of[low[some] + step])
+    word, cue = np.concatenate(words), np.concatenate(cues)
+    order = np.lexsort((cue, word))
+    return word[order], cue[order]
+
+
+def _shouted(kinds: bytes, starts: _Index) -> _Index:
     """The words that begin with four capitals."""
-    capitals = np.append((cased >= 65) & (cased <= 90), [False] * 4)
+    capitals = np.zeros(len(kinds) + 4, dtype=bool)
+    capitals[:-4] = _are(kinds, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     return np.flatnonzero(capitals[starts] & capitals[starts + 1] & capitals[starts + 2] & capitals[starts + 3])
 
 

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,7 +14,7 @@ MAX_MATCHES = 64
 """Matches kept of one rule in one text."""
 
 _TOKEN = re.compile(r"[a-z0-9_'\-]+")
-_WRAP = re.compile(r"(?<=[a-z,])\n(?=[a-z])")
+_WRAP = re.compile(r"\n(?<=[a-z,]\n)(?=[a-z])")  # the line break first: that is what is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,6 @@ class Rule:
     foreign: bool
     anchors: frozenset[str]
     pattern: re.Pattern[str]
-    hints: Hints
     attack: str
     benign: str
 
@@ -56,14 +55,13 @@ def load_cues() -> Mapping[str, tuple[str, ...]]:
 
 def match_rules(lowered: str) -> list[Match]:
     """Where the rules match in a lower-case, folded text; a rule without any of its anchors there is not tried."""
-    words = set(_TOKEN.findall(lowered))
     unwrapped = _WRAP.sub(" ", lowered) if "\n" in lowered else lowered
-    shown = for_re2(unwrapped)
+    possible = rule_hints().possible(for_re2(unwrapped), ascii_only=unwrapped.isascii())
+    words = set(_TOKEN.findall(lowered)) if possible else ()
     found: list[Match] = []
-    ascii_only = unwrapped.isascii()
-    for at in _candidates(words):
+    for at in sorted(possible):
         rule = load_rules()[at]
-        if (rule.foreign and ascii_only) or not rule.hints.possible(shown, ascii_only=ascii_only):
+        if rule.anchors and rule.anchors.isdisjoint(words):
             continue
         for count, match in enumerate(rule.pattern.finditer(unwrapped)):
             if count == MAX_MATCHES:
@@ -72,23 +70,10 @@ def match_rules(lowered: str) -> list[Match]:
     return found
 
 
-def _candidates(words: Iterable[str]) -> list[int]:
-    anchored, always = _anchors()
-    tried = set(always)
-    for word in anchored.keys() & words:
-        tried.update(anchored[word])
-    return sorted(tried)
-
-
 @cache
-def _anchors() -> tuple[Mapping[str, tuple[int, ...]], tuple[int, ...]]:
-    by_word: dict[str, list[int]] = {}
-    for at, rule in enumerate(load_rules()):
-        for word in rule.anchors:
-            by_word.setdefault(word, []).append(at)
-    return {word: tuple(rules) for word, rules in by_word.items()}, tuple(
-        at for at, rule in enumerate(load_rules()) if not rule.anchors
-    )
+def rule_hints() -> Hints:
+    """Which rules can match in a text, by their place in the file."""
+    return Hints([rule.pattern.pattern for rule in load_rules()], worded=True)
 
 
 def _rule(entry: Mapping[str, Any]) -> Rule:
@@ -100,7 +85,6 @@ def _rule(entry: Mapping[str, Any]) -> Rule:
         foreign=bool(entry.get("foreign", False)),
         anchors=frozenset(cast("list[str]", entry["anchors"])),
         pattern=re.compile(entry["pattern"]),
-        hints=Hints([entry["pattern"]]),
         attack=entry["attack"],
         benign=entry["benign"],
     )
