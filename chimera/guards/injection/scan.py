@@ -6,6 +6,7 @@ permissions, plan and provenance. Only a goal that looks like an attack goes to 
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from langgraph.errors import GraphBubbleUp
@@ -14,8 +15,8 @@ from chimera.core.contracts import Decision, Threat
 from chimera.core.tasks import together
 from chimera.guards.injection.batching import BatchedDetector
 from chimera.guards.injection.detector import Finding, InjectionDetector
+from chimera.guards.injection.readings import readings
 from chimera.guards.request import Edge, GuardRequest
-from chimera.guards.sanitize import texts
 
 OPINION_DEADLINE_S = 3.0
 THREATS = (Threat.NONE, Threat.LOW, Threat.MEDIUM, Threat.HIGH)
@@ -47,7 +48,7 @@ class InjectionScan:
 
     async def check(self, request: GuardRequest) -> Decision | None:
         """Mark a suspicious payload; escalate a goal that is very probably an attack. None: nothing suspicious."""
-        looked = [text for text in _looked_at(request) if text.strip()]
+        looked = [text for part in _looked_at(request) for text in readings(part)]
         if not looked:
             return None
         finding = max(await together(self.finding(text) for text in looked), key=lambda one: one.risk)
@@ -81,16 +82,16 @@ class InjectionScan:
         return Finding(risk, (*found.spans, (0, len(text), "a second opinion")), found.rules, level)
 
 
-def _looked_at(request: GuardRequest) -> Iterator[str]:
-    """The payload as one text; of a request to a model, what others wrote, message by message.
+def _looked_at(request: GuardRequest) -> Iterator[GuardRequest]:
+    """What is read as one; of a request to a model, what others wrote, message by message.
 
     A conversation is sent again with each turn: so only what is new in it costs anything, as a text is scored once.
     """
     if request.edge is not Edge.MODEL_INPUT:
-        yield "\n".join(texts(request.payload))
+        yield request
         return
     for message in cast("list[Mapping[str, Any]]", request.payload.get("messages", [])):
         if message["from"] not in ("system", "ai"):
-            yield "\n".join(texts(message.get("data", message.get("text"))))
+            yield replace(request, payload={"data": message.get("data", message.get("text"))})
     for tool in cast("list[Any]", request.payload.get("tools", [])):
-        yield "\n".join(texts(tool))
+        yield replace(request, payload={"data": tool})
