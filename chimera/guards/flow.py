@@ -24,6 +24,8 @@ _ABSOLUTE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_SIGN = re.compile(r"[.:/\\~$%@]|[^\x00-\x7f]")
+"""One of these is in each of them, in every way out of a folder, and in every name of a file."""
 _PARENT = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
 _PLACES = frozenset(stems("path filepath pathname filename url uri href link file folder directory dir"))
 _SURE_PLACES = frozenset(stems("path filepath pathname filename url uri folder directory"))
@@ -59,25 +61,27 @@ class NamedSource:
         mission = request.mission
         named = [mission.goal, *mission.inputs.values()] if mission else []
         schema = request.capability.input_schema if request.capability else {}
-        for text, about in _values(request.payload, schema, schema, _About.ANYTHING):
+        for text, about in _values(request.payload, plain_form(schema, schema), schema, _About.ANYTHING):
             if _is_location(text, about) and not _is_named(text.strip(), named, about):
                 return reject(self.rule, "the user named no such file or URL", Threat.HIGH)
         return None
 
 
-def _values(value: Any, form: Any, root: Mapping[str, Any], about: _About) -> Iterator[tuple[str, _About]]:
+def _values(
+    value: Any, form: Mapping[str, Any], root: Mapping[str, Any], about: _About
+) -> Iterator[tuple[str, _About]]:
     """Every string of the arguments with what its place in the schema says about it."""
     if isinstance(value, str):
-        form = plain_form(form, root)
         if value.strip() and value != form.get("default") and value not in (form.get("enum") or ()):
             yield value, about
-    elif isinstance(value, Mapping):
-        parts = plain_form(form, root).get("properties") or {}
+    elif isinstance(value, (dict, Mapping)):
+        parts = form.get("properties") or {}
         for key, item in cast("Mapping[str, Any]", value).items():
+            part = plain_form(parts.get(key), root)
             yield key, _About.ANYTHING
-            yield from _values(item, parts.get(key), root, _about(key, plain_form(parts.get(key), root)))
+            yield from _values(item, part, root, _about(key, part))
     elif isinstance(value, list):
-        items = plain_form(form, root).get("items")
+        items = plain_form(form.get("items"), root)
         for item in cast("list[Any]", value):
             yield from _values(item, items, root, about)
 
@@ -113,6 +117,8 @@ def _is_location(text: str, about: _About) -> bool:
     if about is _About.PLACE:
         return True
     stripped = text.strip()
+    if not _SIGN.search(stripped):
+        return False
     if about is _About.ANYTHING and len(stripped.splitlines()) > 1:
         return False
     return any(

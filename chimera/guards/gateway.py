@@ -1,10 +1,9 @@
 """The security gateway: an ordered chain of guards at each edge, failing closed, with every decision on the record."""
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from chimera.core.contracts import Decision, Threat
 from chimera.core.ids import digest
@@ -86,7 +85,7 @@ class SecurityGateway:
                     "threat": decision.threat,
                     "rules": decision.rules,
                     "reasons": decision.reasons,
-                    "payload": _fingerprint(request.payload),
+                    "payload": _fingerprint(request),
                     **({"task": request.task.id} if request.task else {}),
                     **({"capability": request.capability.name} if request.capability else {}),
                 },
@@ -102,7 +101,7 @@ class SecurityGateway:
         if chain is None or not chain.guards:
             return reject("gateway.no-guard", f"no guard stands at the edge {request.edge}", Threat.HIGH)
         found, edited = await _through(chain, request)
-        if edited.payload != request.payload and found[-1].action != "reject":
+        if edited is not request and edited.payload != request.payload and found[-1].action != "reject":
             # Every guard has to have seen what passes, the ones before the edit too.
             again, settled = await _through(chain, edited)
             found += [decision for decision in again if decision not in found]
@@ -166,8 +165,8 @@ def _strictest(found: Sequence[Decision], request: GuardRequest) -> Decision:
     )
 
 
-def _fingerprint(payload: Mapping[str, Any]) -> str:
+def _fingerprint(request: GuardRequest) -> str:
     try:
-        return digest(json.dumps(payload, sort_keys=True, default=str))[:16]
+        return digest(request.written)[:16]
     except (TypeError, ValueError, RecursionError):  # too deep or too odd to write down: rejected, and still recorded
         return "unreadable"

@@ -4,11 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, Protocol, cast
 
 from chimera.core.contracts import Decision, Mission, Task, Threat
 from chimera.core.ids import digest
 from chimera.tools.capability import Capability
+
+_WRITE = json.JSONEncoder(sort_keys=True, default=str).encode
 
 
 class Edge(StrEnum):
@@ -69,10 +72,58 @@ class GuardRequest:
     made: Made = Made()
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    @cached_property
+    def texts(self) -> Sequence[str]:
+        """Every string of the payload, names included, in order: walked once for all guards that look at them."""
+        return texts(self.payload)
+
+    @cached_property
+    def characters(self) -> int:
+        """How many characters the strings of the payload have together."""
+        return sum(map(len, self.texts))
+
+    @cached_property
+    def written(self) -> str:
+        """The payload as JSON in ASCII, names in order.
+
+        Raises:
+            TypeError, ValueError, RecursionError: it is too odd or too deep to be written down.
+        """
+        return _WRITE(self.payload)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the payload as JSON in UTF-8."""
+        return len(self.written) if "\\u" not in self.written else json_bytes(self.payload)
+
     @property
     def principal(self) -> str:
         """Who asks, in the directory of principals: a place in a mission is another agent in each mission."""
         return f"{self.mission_id} {self.agent_id}" if self.mission_id and "/" in self.agent_id else self.agent_id
+
+
+def json_bytes(value: Any) -> int:
+    """The bytes of plain data as JSON in UTF-8."""
+    return len(json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace"))
+
+
+def texts(value: Any) -> list[str]:
+    """Every string inside plain data, keys included, in order."""
+    found: list[str] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[str]) -> None:
+    if isinstance(value, str):
+        found.append(value)
+    elif isinstance(value, (dict, Mapping)):
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            found.append(key)  # one that is no string breaks the guard that looks at it, which then rejects
+            _collect(item, found)
+    elif isinstance(value, list | tuple):
+        for item in cast("Sequence[Any]", value):
+            _collect(item, found)
 
 
 def sealed(tool: str, arguments: Mapping[str, Any]) -> str:

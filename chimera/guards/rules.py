@@ -1,15 +1,13 @@
 """The first rules: allowed tools, sizes, schemas, calls that need a human, and payments that nobody has configured."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, cast
 
 from chimera.core.contracts import Decision, Threat
 from chimera.core.fit import misfit
 from chimera.core.usable import argument_problems
-from chimera.guards.request import GuardRequest, reject
-from chimera.guards.sanitize import texts
+from chimera.guards.request import GuardRequest, json_bytes, reject
 
 MAX_DEPTH = 24
 OUTPUT_MAX = 1_000_000
@@ -45,12 +43,9 @@ class ArgumentSize:
         """Reject what is too large or too deep."""
         if _depth(request.payload) > MAX_DEPTH:
             return reject(self.rule, f"arguments are nested deeper than {MAX_DEPTH}")
-        size = _bytes(request.payload)
-        return (
-            reject(self.rule, f"{size} bytes of arguments, {self._max_bytes} allowed")
-            if size > self._max_bytes
-            else None
-        )
+        if request.size > self._max_bytes:
+            return reject(self.rule, f"{request.size} bytes of arguments, {self._max_bytes} allowed")
+        return None
 
 
 class ArgumentSchema:
@@ -77,9 +72,12 @@ class ResultSize:
     async def check(self, request: GuardRequest) -> Decision | None:
         """Reject what is too large."""
         payload = request.payload
+        told = int(payload.get("size") or 0)
+        if max(request.size, told) <= self._max_bytes:
+            return None
         data = payload.get("data")
-        size = len(str(payload.get("text") or "").encode("utf-8", "replace")) if data is None else _bytes(data)
-        size = max(size, int(payload.get("size") or 0))
+        size = json_bytes(data) if data is not None else len(str(payload.get("text") or "").encode("utf-8", "replace"))
+        size = max(size, told)
         return (
             reject(self.rule, f"a result of {size} bytes, {self._max_bytes} allowed")
             if size > self._max_bytes
@@ -142,12 +140,8 @@ class OutputSize:
 
     async def check(self, request: GuardRequest) -> Decision | None:
         """Reject what is too large."""
-        size = sum(len(text) for text in texts(request.payload))
+        size = request.characters
         return reject(self.rule, f"{size} characters, {OUTPUT_MAX} allowed") if size > OUTPUT_MAX else None
-
-
-def _bytes(value: Any) -> int:
-    return len(json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace"))
 
 
 def _depth(value: Any) -> int:

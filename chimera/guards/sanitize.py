@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from chimera.core.contracts import GOAL_MAX, Decision, Threat
@@ -27,22 +26,6 @@ _IGNORABLE = (
 )
 
 
-def texts(value: Any) -> Iterator[str]:
-    """Every string inside plain data, keys included."""
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for key, item in cast("Mapping[Any, Any]", value).items():
-                yield from texts(key)
-                yield from texts(item)
-        case list() | tuple():
-            for item in cast("list[Any]", value):
-                yield from texts(item)
-        case _:
-            return
-
-
 class GoalText:
     """A goal is text of a bounded length."""
 
@@ -65,6 +48,8 @@ class HiddenText:
 
     async def check(self, request: GuardRequest) -> Decision | None:
         """Edit the payload when it hides something."""
+        if all(map(is_plain, request.texts)):
+            return None
         shown = _without_hidden(dict(request.payload))
         if shown == request.payload:
             return None

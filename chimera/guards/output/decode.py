@@ -10,6 +10,7 @@ from urllib.parse import unquote
 LEVELS = 3
 """Encodings inside encodings are followed this deep."""
 
+_SHORTEST = 16
 _TOKEN = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{16,}+={0,2}")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}){8,}+")
 _PLAIN_SHARE = 0.9
@@ -17,6 +18,8 @@ _PLAIN_SHARE = 0.9
 
 def decoded_tokens(text: str) -> Iterator[tuple[int, int, str]]:
     """Each run of 16 and more characters that is readable text in Base64 or hexadecimal: start, end, that text."""
+    if max(map(len, text.split()), default=0) < _SHORTEST:
+        return
     for token in _TOKEN.finditer(text):
         plain = decoded(token.group())
         if plain:

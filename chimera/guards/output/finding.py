@@ -91,6 +91,8 @@ def examine(text: str, scan: Scanner) -> Outcome:
     for _ in range(ROUNDS):
         shown = visible(text)
         new = scan(shown)
+        if not new and not found:
+            return Outcome(text)
         found += new
         edits = [finding for finding in new if finding.action == "edit"]
         if not edits:

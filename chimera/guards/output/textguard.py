@@ -7,7 +7,6 @@ from typing import Any, cast
 from chimera.core.contracts import Decision, Threat
 from chimera.guards.output.finding import Context, Finding, Scanner, decision, examine
 from chimera.guards.request import GuardRequest
-from chimera.guards.sanitize import texts
 
 MAX_DEPTH = 64
 INLINE_CHARACTERS = 50_000
@@ -26,7 +25,7 @@ class TextGuard:
     async def check(self, request: GuardRequest) -> Decision | None:
         """Edit what can be taken out; escalate or reject what cannot. Long texts are examined in a thread."""
         context = Context.of(request)
-        if sum(len(text) for text in texts(request.payload)) > INLINE_CHARACTERS:
+        if request.characters > INLINE_CHARACTERS:
             return await asyncio.to_thread(self.judge, request.payload, context)
         return self.judge(request.payload, context)
 
@@ -54,7 +53,7 @@ def _examined(value: Any, scan: Scanner, found: list[Finding], names: bool, dept
             outcome = examine(value, scan)
             found += outcome.findings
             return outcome.text
-        case Mapping():
+        case dict() | Mapping():
             made: dict[str, Any] = {}
             for name, item in cast("Mapping[Any, Any]", value).items():
                 shown = str(_examined(str(name), scan, found, names, depth + 1)) if names else str(name)

@@ -17,8 +17,7 @@ from chimera.guards.provenance.decisions import FlowDecision
 from chimera.guards.provenance.engine import FlowEngine
 from chimera.guards.provenance.manifest import Argument, Kind, Manifest, Role, Severity, undeclared
 from chimera.guards.provenance.plan import Grant, ToolInfo, ToolPlan, arguments_with_reason
-from chimera.guards.request import GuardRequest, sealed
-from chimera.guards.sanitize import texts
+from chimera.guards.request import GuardRequest, sealed, texts
 from chimera.tools.capability import Capability
 
 PROSE_WORDS = 4
