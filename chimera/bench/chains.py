@@ -1,21 +1,26 @@
 """What a guarded tool hop costs: the shipped chains before and after a call, on fresh texts of a given size."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, quantiles
+
+from mcp import types
 
 from chimera.core.contracts import Mission, Task
 from chimera.core.settings import Settings
-from chimera.guards.gateway import SecurityGateway
+from chimera.guards.gateway import Chains, SecurityGateway
 from chimera.guards.policy.registry import first_chains
 from chimera.guards.request import Edge, GuardRequest
 from chimera.store.audit import GENESIS, AuditEvent, AuditLog
-from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.capability import Capability
+from chimera.tools.mesh.results import to_result
 
 SEED = 20_261_123
+SECRET = "sk-bench-4f1c9a7e2d60b835"  # noqa: S105 - made up; a guard looks for it in every argument
 FLEET = 256
 """Hops at the same moment, of the thousands of agents that share a process."""
 SIZES = {"1kb": 1_024, "4kb": 4_096}
@@ -62,11 +67,13 @@ class _Unwritten(AuditLog):
 async def chains(*, quick: bool) -> dict[str, float]:
     """CPU milliseconds of a hop, which is the chain before the call and the chain after it, by the size of each text.
 
-    ``chain_mean``: agents of a fleet, ``FLEET`` of them at a time. ``chain_alone_mean`` and ``chain_p99``: one hop
-    after the other. No text comes twice, so nothing is found in a cache. ``chain_rejected`` counts hops that a guard
-    cut short: their time would say nothing, so there must be none.
+    ``chain_mean``: agents of a fleet, ``FLEET`` of them at a time; ``chain_wall_mean`` by the clock.
+    ``chain_alone_mean`` and ``chain_p99``: one hop after the other. No text comes twice, so nothing is found in a
+    cache. ``chain_rejected`` counts hops that a guard cut short: their time would say nothing, so there must be none.
+    ``guard_..._ms_1kb`` is what each guard costs in a fleet, each on its own.
     """
-    gateway, pick = SecurityGateway(first_chains(Settings()), _Unwritten()), random.Random(SEED)
+    chosen = first_chains(Settings.model_validate({"model_api_key": SECRET}))
+    gateway, pick = SecurityGateway(chosen, _Unwritten()), random.Random(SEED)
     figures: dict[str, float] = {}
     rejected = 0
     for name, size in SIZES.items():
@@ -80,18 +87,39 @@ async def chains(*, quick: bool) -> dict[str, float]:
             f"chain_mean_ms_{name}": _ms(mean(hop.before + hop.after for hop in together) / FLEET),
             f"chain_call_mean_ms_{name}": _ms(mean(hop.before for hop in together) / FLEET),
             f"chain_result_mean_ms_{name}": _ms(mean(hop.after for hop in together) / FLEET),
+            f"chain_wall_mean_ms_{name}": _ms(mean(hop.wall for hop in together) / FLEET),
             f"chain_alone_mean_ms_{name}": _ms(mean(hops)),
+            f"chain_alone_wall_mean_ms_{name}": _ms(mean(hop.wall for hop in alone)),
             f"chain_p99_ms_{name}": _ms(_p99(hops)),
         }
-    return {**figures, "chain_p99_ms": figures["chain_p99_ms_4kb"], "chain_rejected": rejected}
+    figures |= {"chain_p99_ms": figures["chain_p99_ms_4kb"], "chain_rejected": rejected}
+    return {**figures, **await _guards(chosen, pick, rounds=2 if quick else 10)}
+
+
+async def _guards(chosen: Chains, pick: random.Random, *, rounds: int) -> dict[str, float]:
+    """What each guard of the two edges costs a hop, and so what is left for the gateway itself."""
+    spent: dict[str, float] = {}
+    for _ in range(rounds):
+        hops = [_requests(pick, SIZES["1kb"]) for _ in range(FLEET)]
+        for number, edge in enumerate((Edge.TOOL_CALL, Edge.TOOL_RESULT)):
+            for guard in chosen[edge].guards:
+                requests = [
+                    replace(hop[number]) for hop in hops
+                ]  # what one guard has looked up is not there for another
+                began = time.process_time()
+                await asyncio.gather(*map(guard.check, requests))
+                name = f"guard_{edge}_{guard.rule}_ms_1kb"
+                spent[name] = spent.get(name, 0.0) + time.process_time() - began
+    return {name: _ms(seconds / rounds / FLEET) for name, seconds in spent.items()}
 
 
 @dataclass(frozen=True)
 class _Spent:
-    """CPU seconds of all threads before and after the calls of some hops, and how many of them were rejected."""
+    """CPU seconds of all threads before and after the calls of some hops, seconds of the clock, and the rejections."""
 
     before: float
     after: float
+    wall: float
     rejected: int
 
 
@@ -104,20 +132,23 @@ async def _fleet(gateway: SecurityGateway, pick: random.Random, size: int) -> _S
 
 
 async def _timed(gateway: SecurityGateway, hops: Sequence[tuple[GuardRequest, GuardRequest]]) -> _Spent:
-    began = time.process_time()
+    clock, began = time.perf_counter(), time.process_time()
     before = await asyncio.gather(*(gateway.validate_request("agent:bench/0/t1/1", call) for call, _ in hops))
     between = time.process_time()
     after = await asyncio.gather(*(gateway.validate_request("agent:bench/0/t1/1", result) for _, result in hops))
+    ended, wall = time.process_time(), time.perf_counter() - clock
     rejected = sum(decision.action == "reject" for decision in (*before, *after))
-    return _Spent(between - began, time.process_time() - between, rejected)
+    return _Spent(between - began, ended - between, wall, rejected)
 
 
 def _requests(pick: random.Random, size: int) -> tuple[GuardRequest, GuardRequest]:
-    """A call with a text of that size, which the user's goal holds, and a result with another one."""
+    """A call with a text of that size, which the user's goal holds, and a result with another, as servers give it."""
     asked, said = _text(pick, size), _text(pick, size)
     mission = Mission(goal=f"Search the notes for: {asked}"[:8_000])
     task = Task(id="t1", title="search", instruction="Search the notes.", tools=[_TOOL.name])
-    result = ToolResult(data={"found": [said]}, size=len(said))
+    data = {"found": [said]}
+    content: list[types.ContentBlock] = [types.TextContent(type="text", text=json.dumps(data))]
+    result = to_result(_TOOL, types.CallToolResult(content=content, structuredContent=data), 1_000_000)
     call = GuardRequest(
         edge=Edge.TOOL_CALL, payload={"text": asked, "limit": 5}, mission=mission, task=task, capability=_TOOL
     )
