@@ -17,7 +17,8 @@ from chimera.guards.extraction.rows import RECORDS_MAX, carriers, records_in, re
 from chimera.guards.extraction.view import VIEW_BYTES
 from chimera.guards.injection.batching import BatchedDetector
 from chimera.guards.injection.detector import InjectionDetector
-from chimera.guards.sanitize import texts, visible
+from chimera.guards.request import texts
+from chimera.guards.sanitize import visible
 from chimera.tools.capability import Capability, ToolResult
 
 HOSTILE = (
