@@ -115,7 +115,8 @@ def logits(found: Features, weights: Weights, some: Sequence[tuple[int, int, int
     for name, (index, place) in zip(_GROUPS, (*found.chars, *found.words), strict=True):
         if not len(index):
             continue
-        sums = np.concatenate(([0], np.cumsum(weights.grams[name][index], dtype=np.int64)))
+        sums = np.zeros(len(index) + 1, dtype=np.int64)
+        weights.grams[name][index].cumsum(out=sums[1:], dtype=np.int64)
         low, high = _bounds(place, places)
         total += weights.scales[name] * (sums[high] - sums[low]) / np.sqrt(np.maximum(high - low, 1))
     total += weights.scales["cues"] * _counted(found.cues, places, weights.cues.astype(np.float64), CUE_MOST)
@@ -135,12 +136,12 @@ def _counted(
     low, high = _bounds(place, places)
     sizes = high - low
     # What stands in each window, one window after the other: it starts at ``low`` and goes up by one.
-    window = np.repeat(np.arange(len(places)), sizes)
-    member = np.arange(len(window)) + np.repeat(low - (np.cumsum(sizes) - sizes), sizes)
+    window = np.arange(len(places)).repeat(sizes)
+    member = np.arange(len(window)) + (low - (sizes.cumsum() - sizes)).repeat(sizes)
     pairs, counts = np.unique(window * len(weights) + index[member], return_counts=True)
     said = weights[pairs % len(weights)] * np.sqrt(np.minimum(counts, most))
     return np.bincount(pairs // len(weights), weights=said, minlength=len(places)).astype(np.float64)
 
 
 def _bounds(place: NDArray[np.int64], places: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return np.searchsorted(place, places[:, 0]), np.searchsorted(place, places[:, 1])
+    return place.searchsorted(places[:, 0]), place.searchsorted(places[:, 1])

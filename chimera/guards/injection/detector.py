@@ -103,19 +103,19 @@ class InjectionDetector:
             return known
 
     def _look(self, texts: Sequence[str]) -> list[Finding]:
-        best = np.full(len(texts), -np.inf)
+        best = np.zeros(len(texts))
         hits: list[list[_Hit]] = [[] for _ in texts]
         for sheet in _sheets(piece for at, text in enumerate(texts) for piece in _pieces(at, text)):
             found = features([piece.shown for piece in sheet])
             some = stretches(found)
             scores = logits(found, self.weights, some)
-            np.maximum.at(best, [sheet[number].text for number, _, _ in some], scores)
-            for at in np.flatnonzero(self.weights.risks(scores) >= self.weights.marks[0]):
+            risks = self.weights.risks(scores)
+            np.maximum.at(best, [sheet[number].text for number, _, _ in some], risks)
+            for at in (risks >= self.weights.marks[0]).nonzero()[0]:
                 number, start, end = some[at]
                 piece = sheet[number]
                 hits[piece.text].append(_hit(float(scores[at]), piece, found, number, start, end))
-        risks = self.weights.risks(best).tolist()
-        return [self._finding(risk, some) for risk, some in zip(risks, hits, strict=True)]
+        return [self._finding(risk, some) for risk, some in zip(best.tolist(), hits, strict=True)]
 
     def _finding(self, risk: float, hits: list[_Hit]) -> Finding:
         level = sum(1 for mark in self.weights.marks if risk >= mark)

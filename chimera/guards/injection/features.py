@@ -33,8 +33,16 @@ _Hash = NDArray[np.uint64]
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
 _FOREIGN = 128
 """What stands for all characters beyond ASCII where only the kind of a character counts."""
-_OF_WORDS = b"abcdefghijklmnopqrstuvwxyz0123456789'_-" + bytes([_FOREIGN])
-_ENDS = b".!?:;\n>*\"'(-|[]{}#"
+
+
+def _marking(some: bytes) -> bytes:
+    """A table for ``bytes.translate``: 1 for some characters, 0 for all others."""
+    return bytes(kind in some for kind in range(256))
+
+
+_OF_WORDS = _marking(b"abcdefghijklmnopqrstuvwxyz0123456789'_-" + bytes([_FOREIGN]))
+_ENDS = _marking(b".!?:;\n>*\"'(-|[]{}#")
+_CAPITALS = _marking(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +124,16 @@ def _codes(text: str) -> tuple[NDArray[Any], bytes]:
     return codes, np.minimum(codes, _FOREIGN).astype(np.uint8).tobytes()
 
 
-def _are(kinds: bytes, some: bytes) -> NDArray[np.bool_]:
-    """Which characters are among some."""
-    return np.frombuffer(kinds.translate(bytes(kind in some for kind in range(256))), dtype=bool)
+def _are(kinds: bytes, marking: bytes) -> NDArray[np.bool_]:
+    """Which characters are marked."""
+    return np.frombuffer(kinds.translate(marking), dtype=bool)
 
 
 def _hashed(codes: NDArray[Any], kinds: bytes) -> _Hash:
     """A hash of each character, of which all digits have one and the same, and so have all blanks."""
     found = _character_hashes()[np.frombuffer(kinds, dtype=np.uint8)]
     if codes.dtype != np.uint8:
-        foreign = np.flatnonzero(codes >= _FOREIGN)
+        foreign = (codes >= _FOREIGN).nonzero()[0]
         found[foreign] = _mix(codes[foreign].astype(np.uint64) + np.uint64(1))
     return found
 
@@ -153,7 +161,7 @@ def _char_grams(hashed: _Hash, inside: NDArray[np.bool_], size: int) -> tuple[_I
     for offset in range(size):
         total *= _C
         total += hashed[offset : offset + count]
-    places = np.flatnonzero(inside[:count] & inside[size - 1 :])
+    places = (inside[:count] & inside[size - 1 :]).nonzero()[0]
     return (_mix(total[places]) >> np.uint64(64 - CHAR_BITS)).view(np.int64), places
 
 
@@ -165,7 +173,7 @@ def _words(kinds: bytes, hashed: _Hash) -> tuple[_Index, _Hash]:
     """
     inside = np.zeros(len(kinds) + 2, dtype=bool)
     inside[1:-1] = _are(kinds, _OF_WORDS)
-    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    edges = (inside[1:] != inside[:-1]).nonzero()[0]
     starts, ends = edges[::2], edges[1::2]
     powers, inverse = _powers(len(kinds))
     sums = np.zeros(len(kinds) + 1, dtype=np.uint64)
@@ -188,8 +196,8 @@ def _powers(length: int) -> tuple[_Hash, _Hash]:
 
 def _owners(starts: _Index, spans: Sequence[tuple[int, int]]) -> _Index:
     """The number of the text that each word is in."""
-    first = np.searchsorted(starts, [place for place, _ in spans])
-    return np.repeat(np.arange(len(spans)), np.diff(first, append=len(starts)))
+    first = starts.searchsorted([*(place for place, _ in spans), 1 << 62])
+    return np.arange(len(spans)).repeat(first[1:] - first[:-1])
 
 
 def _word_grams(starts: _Index, hashes: _Hash, owners: _Index, size: int) -> tuple[_Index, _Index]:
@@ -200,7 +208,7 @@ def _word_grams(starts: _Index, hashes: _Hash, owners: _Index, size: int) -> tup
     for offset in range(size):
         total *= _C
         total += hashes[offset : offset + count]
-    whole = np.flatnonzero(owners[:count] == owners[size - 1 :])
+    whole = (owners[:count] == owners[size - 1 :]).nonzero()[0]
     return (_mix(total[whole]) >> np.uint64(64 - WORD_BITS)).view(np.int64), starts[whole]
 
 
@@ -210,7 +218,7 @@ def _news(index: _Index, place: _Index) -> tuple[_Index, _Index]:
         return index, place
     # One sort of plain numbers, index before place, is several times as fast as an argsort that is stable.
     keys = np.sort((index << 32) | place)
-    again = keys[1:][np.diff(keys) < REPEAT_CHARS] & 0xFFFF_FFFF
+    again = keys[1:][keys[1:] - keys[:-1] < REPEAT_CHARS] & 0xFFFF_FFFF
     new = np.ones(int(place[-1]) + 1, dtype=bool)
     new[again] = False
     kept = new[place]
@@ -264,8 +272,8 @@ def _neighbours(word: _Index) -> tuple[_Index, _Index]:
 def _cue_words(hashes: _Hash, loud: _Index) -> tuple[_Index, _Index]:
     """The words that are cues, by number and in order, and the cue of each; shouting is the last of the cues."""
     table, cue_of, first_bits = _cue_table()
-    likely = np.flatnonzero(first_bits[hashes >> np.uint64(64 - _CUE_BITS)])  # few are, and looking up is slow
-    low, high = (np.searchsorted(table, hashes[likely], side) for side in ("left", "right"))
+    likely = first_bits[hashes >> np.uint64(64 - _CUE_BITS)].nonzero()[0]  # few are, and looking up is slow
+    low, high = (table.searchsorted(hashes[likely], side) for side in ("left", "right"))
     words, cues = [loud], [np.full(len(loud), len(load_cues()), dtype=np.int64)]
     for step in range(int((high - low).max(initial=0))):
         some = low + step < high
@@ -279,8 +287,8 @@ def _cue_words(hashes: _Hash, loud: _Index) -> tuple[_Index, _Index]:
 def _shouted(kinds: bytes, starts: _Index) -> _Index:
     """The words that begin with four capitals."""
     capitals = np.zeros(len(kinds) + 4, dtype=bool)
-    capitals[:-4] = _are(kinds, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    return np.flatnonzero(capitals[starts] & capitals[starts + 1] & capitals[starts + 2] & capitals[starts + 3])
+    capitals[:-4] = _are(kinds, _CAPITALS)
+    return (capitals[starts] & capitals[starts + 1] & capitals[starts + 2] & capitals[starts + 3]).nonzero()[0]
 
 
 def _nothing() -> tuple[_Index, _Index]:
