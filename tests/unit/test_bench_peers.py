@@ -5,6 +5,7 @@ The frameworks themselves are not run here: small programs in their place say wh
 
 import asyncio
 import importlib
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -157,6 +158,7 @@ def test_a_row_says_how_it_ended() -> None:
     assert (row.state, row.cpu_ms, row.runs_per_s, row.calls, row.added_p50_ms) == (OK, 5.0, 4.0, 3.0, 1.3)
     assert row_of(peer, LOAD, Seen(done=5, timed_out=True)).why == "5 of 8 runs within 20 s"
     assert row_of(peer, LOAD, Seen(done=5, timed_out=True)).state == LATE
+    assert row_of(peer, LOAD, Seen(done=5, timed_out=True, cpu_s=9.0, clock_s=9.0, added_ms=(1.0, 2.0))).cpu_ms == 0.0
     assert row_of(peer, LOAD, Seen(done=8, wrong=1)).state == FAILED
     assert row_of(peer, LOAD, Seen(done=7, errors=1, error="ValueError: no")).why == "ValueError: no"
 
@@ -176,6 +178,19 @@ def test_the_table_names_what_was_not_reached_and_what_is_left_out() -> None:
     assert f"durable: {peers[0].durable}" in shown
 
 
+def test_the_table_that_is_published_is_that_of_the_last_whole_run() -> None:
+    last = json.loads((FOLDER.parent / "results" / "peers.json").read_text("utf-8"))
+    expected: dict[str, list[str]] = {}
+    for row in last["conditions"]["rows"]:
+        ratio = last["figures"].get(f"{row['peer']}_{row['size']}_cpu_ratio")
+        cell = row["state"] if ratio is None else f"{row['cpu_ms']:.1f} ({ratio:.2f})"
+        expected.setdefault(row["peer"], []).append(cell)
+    lines = (FOLDER.parent / "README.md").read_text("utf-8").splitlines()
+    shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    assert {cells[0]: cells[1:] for cells in shown[2:]} == expected
+    assert last["conditions"]["at"][:10] in "".join(lines)
+
+
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +205,7 @@ def test_what_is_asked_for(tmp_path: Path) -> None:
     assert asked(["agno,crewai", "autogen"], "100,1", tmp_path, quick=False).only == ["agno", "crewai", "autogen"]
     assert asked([], "", tmp_path, quick=True).only == ("langgraph", "chimera")
     assert asked([], "100,1,100", tmp_path, quick=True).sizes == [1, 100]
+    assert [asked([], "", tmp_path, quick=True, limit_s=limit).limit_s for limit in (0.0, 9.0)] == [20.0, 9.0]
     assert [runs_for(size) for size in (1, 100, 10_000)] == [10, 300, 10_000]
 
 

@@ -1,7 +1,7 @@
 """What the answers of the frameworks come to: a row for each of them and each size, and ratios to bare LangGraph."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chimera.bench.peers.asking import Load, Seen
@@ -30,8 +30,8 @@ _COLUMNS = (
 class Row:
     """One framework with ``size`` agents in flight. ``state``: whether all runs ended, and well, or what came between.
 
-    Figures are those of the runs that ended: CPU milliseconds and model calls per run, runs per second, milliseconds
-    beyond the model's own time, and kilobytes of resident memory per agent in flight.
+    Figures are CPU milliseconds and model calls per run, runs per second, milliseconds beyond the model's own time, and
+    kilobytes of resident memory per agent in flight; none where not all runs ended, as half a run says nothing of one.
     """
 
     peer: str
@@ -56,9 +56,7 @@ def row_of(peer: Peer, load: Load, seen: Seen, machine_load: float = 0.0) -> Row
     late = seen.timed_out and not seen.errors
     reached = seen.done == load.runs and not seen.errors and not seen.wrong
     state = OK if reached else LATE if late else FAILED
-    p50, p99 = seen.added_ms or (0.0, 0.0)
-    done = max(seen.done, 1)
-    return Row(
+    row = Row(
         peer=peer.name,
         size=load.in_flight,
         state=state,
@@ -67,13 +65,18 @@ def row_of(peer: Peer, load: Load, seen: Seen, machine_load: float = 0.0) -> Row
         done=seen.done,
         wrong=seen.wrong,
         errors=seen.errors,
-        cpu_ms=round(seen.cpu_s / done * 1_000, 3),
-        runs_per_s=round(seen.done / seen.clock_s, 2) if seen.clock_s else 0.0,
-        added_p50_ms=round(p50, 1),
-        added_p99_ms=round(p99, 1),
-        kb_per_agent=round(seen.peak_kb / load.in_flight, 1) if load.in_flight >= MEMORY_FROM else 0.0,
-        calls=round(seen.calls / done, 2),
         machine_load=round(machine_load, 2),
+    )
+    if not reached or len(seen.added_ms) < 2:
+        return row
+    return replace(
+        row,
+        cpu_ms=round(seen.cpu_s / seen.done * 1_000, 3),
+        runs_per_s=round(seen.done / seen.clock_s, 2),
+        added_p50_ms=round(seen.added_ms[0], 1),
+        added_p99_ms=round(seen.added_ms[1], 1),
+        kb_per_agent=round(seen.peak_kb / load.in_flight, 1) if load.in_flight >= MEMORY_FROM else 0.0,
+        calls=round(seen.calls / seen.done, 2),
     )
 
 

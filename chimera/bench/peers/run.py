@@ -22,6 +22,7 @@ SEED = 20_261_123
 SIZES = (1, 100, 1_000, 10_000)
 MAX_SIZE = 100_000
 LIMIT_S = 240.0
+QUICK_LIMIT_S = 20.0
 MEDIAN_S = 0.5
 
 
@@ -37,8 +38,10 @@ class Asked:
     seed: int = SEED
 
 
-def asked(only: Sequence[str], sizes: str, work: Path, *, quick: bool) -> Asked:
+def asked(only: Sequence[str], sizes: str, work: Path, *, quick: bool, limit_s: float = 0.0) -> Asked:
     """What the options of the command come to; ``quick`` is Chimera and bare LangGraph, a hundred agents.
+
+    ``limit_s``: for one framework at one size, instead of the limit that it would have.
 
     Raises:
         InputError: ``sizes`` are not numbers of agents, separated by commas.
@@ -53,8 +56,8 @@ def asked(only: Sequence[str], sizes: str, work: Path, *, quick: bool) -> Asked:
             f"these are no sizes: {sizes[:40]!r}", remedy=f"Give numbers from 1 to {MAX_SIZE:,}, separated by commas."
         )
     if quick:
-        return Asked(named or (BARE, OURS), numbers or (100,), work, limit_s=20.0, median_s=0.1)
-    return Asked(named, numbers or SIZES, work)
+        return Asked(named or (BARE, OURS), numbers or (100,), work, limit_s or QUICK_LIMIT_S, median_s=0.1)
+    return Asked(named, numbers or SIZES, work, limit_s or LIMIT_S)
 
 
 def main_peers(asked: Asked, *, as_json: bool, quick: bool = False, folder: Path = FOLDER) -> int:

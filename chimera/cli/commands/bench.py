@@ -72,6 +72,9 @@ def peers_command(
         Path | None,
         typer.Option("--work", metavar="DIR", help="Where environments are kept; default: beside the data."),
     ] = None,
+    limit: Annotated[
+        float, typer.Option("--limit", metavar="SECONDS", min=0, help="Longest time of one framework at one size.")
+    ] = 0.0,
     quick: Quick = False,
     json: Json = False,
 ) -> None:
@@ -80,4 +83,4 @@ def peers_command(
     from chimera.core.settings import load_settings
 
     place = work or load_settings().home / "bench-peers"
-    raise typer.Exit(main_peers(asked(only or [], sizes, place, quick=quick), as_json=json, quick=quick))
+    raise typer.Exit(main_peers(asked(only or [], sizes, place, quick=quick, limit_s=limit), as_json=json, quick=quick))
