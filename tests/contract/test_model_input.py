@@ -34,7 +34,7 @@ HOMONYMS = {
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """All of the package but the benchmarks, which ask stand-ins and which nothing imports."""
+    """All of the package but the benchmarks, which ask stand-ins and take no part in a mission."""
     for path in sorted(PACKAGE.rglob("*.py")):
         if path.relative_to(PACKAGE).parts[0] != "bench":
             yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text("utf-8"))
