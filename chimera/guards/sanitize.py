@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any, cast
 
 from chimera.core.contracts import GOAL_MAX, Decision, Threat
@@ -77,6 +78,7 @@ def visible(text: str) -> str:
     return "\r\n".join(part.replace("\r", "") for part in shown.split("\r\n")) if "\r" in shown else shown
 
 
+@lru_cache(4096)  # the same few characters make up nearly all texts that are not ASCII
 def _is_hidden(char: str) -> bool:
     if char in _KEPT_CONTROLS:
         return False

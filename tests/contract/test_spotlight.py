@@ -16,10 +16,8 @@ ASKED = {"structured", "turn"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """All of the package but the benchmarks, which also run what others make of the same work."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path.relative_to(PACKAGE).parts[0] != "bench":
-            yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text("utf-8"))
+        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text("utf-8"))
 
 
 def called(tree: ast.Module) -> Iterator[ast.Call]:

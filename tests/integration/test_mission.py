@@ -41,8 +41,9 @@ async def test_briefing_cites_rows_of_the_feed(settings: Settings, feed: Path) -
     assert trail[-1]["hash"] == result.trail
     assert [event["data"]["edge"] for event in trail if event["kind"] == "guard.decision"] == [
         "intake",
-        *["model_input", "tool_call", "tool_result"],
-        *["agent_message", "model_input", "tool_call", "tool_result"],
+        *["model_input", "model_input"],  # orchestrator, planner
+        *["model_input", "tool_call", "tool_result", "model_input"],
+        *["agent_message", "model_input", "tool_call", "tool_result", "model_input"],
         "output",
     ]
     assert "offline" in result.provider

@@ -23,7 +23,7 @@ from chimera.guards.injection.detector import Finding, InjectionDetector
 from chimera.guards.injection.scan import InjectionScan
 from chimera.guards.output.canaries import CanaryText
 from chimera.guards.request import Edge, Guard, GuardRequest
-from chimera.guards.sanitize import HiddenText, texts
+from chimera.guards.sanitize import HiddenText
 from chimera.models.calls import Models
 from chimera.models.gate import Caller, Sent
 from chimera.models.scripted import ScriptedModel
