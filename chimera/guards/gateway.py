@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from chimera.core.contracts import Decision, Threat
+from chimera.core.errors import StoreUnavailable
 from chimera.core.ids import digest
 from chimera.core.timing import spent
-from chimera.guards.incidents import Incidents
+from chimera.guards.incidents import UNKNOWN, Incidents
 from chimera.guards.request import Edge, Guard, GuardRequest, reject
 from chimera.store.audit import AuditEvent, AuditLog
 
@@ -62,7 +63,8 @@ class SecurityGateway:
         fails, so does this call.
 
         Raises:
-            StoreError: the decision could not be put on the record.
+            StoreError: the decision could not be put on the record; or it rests on nothing but that the database was
+                away, and whoever asked may ask again.
         """
         if isinstance(request, str):
             request = GuardRequest(edge=Edge.INTAKE, payload={"goal": request})
@@ -93,6 +95,8 @@ class SecurityGateway:
         )
         if self._incidents is not None:
             await self._incidents.opened(decision, request, agent_id)
+        if UNKNOWN in decision.rules:
+            raise StoreUnavailable(decision.reasons[-1])
         return decision
 
     async def _decide(self, request: GuardRequest) -> Decision:

@@ -19,6 +19,8 @@ from chimera.store.postgres import Pool
 
 FRESH_S = 1.0
 """How old the list of what is held back may be, as far as other processes change it."""
+UNKNOWN = "incident.unknown"
+"""Stands beside the rule where nobody knows whether the agent is held back: the store failed, and not the agent."""
 _ANSWER_S = 4.0
 _REASON_MAX = 300
 _PEOPLE = ("user", "human", "user:", "human:")
@@ -96,7 +98,8 @@ class Incidents:
             async with asyncio.timeout(_ANSWER_S):
                 held = await self._now_held()
         except (ChimeraError, TimeoutError):
-            return reject(self.rule, "it cannot be known whether this agent is quarantined", Threat.MEDIUM)
+            decision = reject(self.rule, "it cannot be known whether this agent is quarantined", Threat.MEDIUM)
+            return decision.model_copy(update={"rules": [self.rule, UNKNOWN]})
         if (tenant, AGENT, _subject(agent_id, mission_id)) in held:
             return reject(self.rule, "this agent is quarantined until a human releases it", Threat.HIGH)
         if (tenant, POOL, pool) in held:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from chimera.cli.main import app
 from chimera.core.clock import ManualClock
 from chimera.core.contracts import Decision, Mission, ReviewDecision, ReviewPoint, Threat
-from chimera.core.errors import ChimeraError, ConflictError, GuardRejected, InputError
+from chimera.core.errors import ChimeraError, ConflictError, GuardRejected, InputError, StoreUnavailable
 from chimera.core.ids import random_ids
 from chimera.core.settings import Settings
 from chimera.guards.gateway import Chain, SecurityGateway
@@ -233,9 +233,22 @@ async def test_a_database_that_fails_holds_everybody_back(desk: Desk, shared_dat
         incidents = desk.process(closing).incidents
     decision = await incidents.is_quarantined("agent:b", "writers")
     assert decision is not None
-    assert (decision.action, decision.rules) == ("reject", ["incident.quarantine"])
+    assert (decision.action, decision.rules) == ("reject", ["incident.quarantine", "incident.unknown"])
     with pytest.raises(ChimeraError):
         await incidents.opened(CRITICAL, asked(), "agent:a")
+
+
+async def test_that_it_cannot_be_known_is_no_verdict_on_the_agent(desk: Desk) -> None:
+    """It is on the record as a rejection, and whoever asked hears that the store failed, so that it is tried again."""
+    gateway = SecurityGateway({Edge.TOOL_CALL: Chain([Quarantine(desk.incidents)])}, desk.audit, desk.incidents)
+    await fetch(desk.pool, "ALTER TABLE quarantines RENAME TO away")
+    try:
+        with pytest.raises(StoreUnavailable, match="cannot be known"):
+            await gateway.validate_request("agent:new", asked(agent="agent:new"))
+    finally:
+        await fetch(desk.pool, "ALTER TABLE away RENAME TO quarantines")
+    (event,) = await desk.events("guard.decision")
+    assert (event["data"]["action"], event["data"]["rules"]) == ("reject", ["incident.quarantine", "incident.unknown"])
 
 
 async def test_a_list_that_cannot_be_read_any_more_is_not_used_for_long(desk: Desk) -> None:

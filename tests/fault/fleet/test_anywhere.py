@@ -126,7 +126,8 @@ class Field:
     # --- workers -----------------------------------------------------------------------------------------------------
 
     def hire(self) -> None:
-        """Start workers until enough are awake."""
+        """Start workers until enough are awake, in the place of those too that began while Postgres was away."""
+        self.pids = {name: pid for name, pid in self.pids.items() if not ended(pid)}
         while len(self.pids) - len(self.stalled) < CREW:
             name = f"walker-{self._hired}"
             self._hired += 1
@@ -202,6 +203,14 @@ class Field:
         """As many new runs as have ended."""
         row = self.rows("SELECT count(*) AS n FROM runs WHERE state <> 'done'")[0]
         return [self.run() for _ in range(IN_FLIGHT - row["n"])]
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has ended by itself."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 @asynccontextmanager

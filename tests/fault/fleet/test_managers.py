@@ -173,15 +173,18 @@ def each_once(here: House, number: int, missions: int = 1) -> None:
     assert here.rows("SELECT 1 FROM lanes WHERE running <> 0") == []
 
 
-async def test_managers_of_two_hundred_tasks_share_one_worker_with_two_places(house: Callable[..., House]) -> None:
+@pytest.mark.parametrize("number", [10, pytest.param(100, marks=pytest.mark.long)])
+async def test_two_managers_with_all_their_tasks_share_one_worker_with_two_places(
+    house: Callable[..., House], number: int
+) -> None:
     """Proves FR-351: while they wait they hold no place, or nothing could go on here."""
-    here = house(*tasks(100), think_s=0.005)
+    here = house(*tasks(number), think_s=0.005)
     async with here.swarm() as swarm:
         missions = [await swarm.submit(Mission(goal="goal", deadline_s=200)) for _ in range(2)]
         here.hire("one", concurrency=2)
         for mission_id in missions:
             assert (await here.ended(mission_id))["status"] == "done"
-    each_once(here, 100, missions=2)
+    each_once(here, number, missions=2)
     managers = here.rows("SELECT attempts, failures FROM runs WHERE kind = 'mission'")
     assert [row["failures"] for row in managers] == [0, 0]
     assert all(2 <= row["attempts"] <= 6 for row in managers), "woken when all was over, and not for each of them"
@@ -239,6 +242,7 @@ async def test_a_manager_is_killed_and_stalled_anywhere(house: Callable[..., Hou
     each_once(here, 20)
 
 
+@pytest.mark.long
 async def test_what_is_not_done_in_time_is_left_out(house: Callable[..., House]) -> None:
     """Proves FR-351: the manager is woken in time, asks whether to go on with what there is, and reports that."""
     here = house("task 0", "stuck", "task 1", max_attempts=1, max_replans=0)
