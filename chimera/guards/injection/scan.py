@@ -51,7 +51,10 @@ class InjectionScan:
         looked = [text for part in _looked_at(request) for text in readings(part)]
         if not looked:
             return None
-        finding = max(await together(self.finding(text) for text in looked), key=lambda one: one.risk)
+        if len(looked) == 1:  # the usual case, without tasks
+            finding = await self.finding(looked[0])
+        else:
+            finding = max(await together(self.finding(text) for text in looked), key=lambda one: one.risk)
         if not finding.level:
             return None
         very_high = finding.level == len(THREATS) - 1
