@@ -255,5 +255,5 @@ async def test_a_filter_that_stands_there_scores_what_is_new_and_others_wrote() 
     assert detector.scored[2:] == ["nothing"], "its own words are not scored"
     await bench.turn(*first, *conversation(hostile, "result")[2:], tools=[TOOL])
     assert detector.scored[3] == hostile
-    assert any(TOOL["function"]["description"] in text for text in detector.scored[4:])
+    assert any(HIDDEN in text for text in detector.scored[4:])
     assert [event.data["threat"] for event in bench.record.events] == ["none", "none", "high"]
