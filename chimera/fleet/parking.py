@@ -14,7 +14,7 @@ from langgraph.types import interrupt
 from chimera.core.errors import MissionExpired
 from chimera.fleet.dispatch import AgentOutcome, AgentRun
 from chimera.fleet.engine import Ended, Engine
-from chimera.fleet.remote import LOOSE_END_S, RemoteDispatch, hedge_of, only_reads, outcome_of
+from chimera.fleet.remote import LEAST_S, LOOSE_END_S, RemoteDispatch, hedge_of, only_reads, outcome_of
 from chimera.store.postgres import Pool
 from chimera.store.runs import NewRun
 from chimera.store.together import Together
@@ -63,9 +63,8 @@ class ParkingDispatch(RemoteDispatch):
         left_s = await self._left_s(run, context)
         new = await self._new(run, answers, left_s)
         ended = await self._asking.submit(new)
-        if ended is not None and _is_broken_off(ended) and await self._before_this_time(new.id):
-            await self._engine.replay(new.id, left_s)
-            ended = None
+        if ended is not None and _is_broken_off(ended):
+            ended = await self._after_all(new, ended, left_s)
         waits, wake_s = [new.id], left_s + LOOSE_END_S
         if ended is None and self._hedge_after_s is not None and await only_reads(new, context):
             wake_s = min(wake_s, self._hedge_after_s)
@@ -73,13 +72,25 @@ class ParkingDispatch(RemoteDispatch):
                 second = hedge_of(new, left_s)
                 waits.append(second.id)
                 ended = await self._hedged(new, second)
-        if ended is None and left_s <= 0.1:
-            await self._engine.cancel(new.id)
-            raise MissionExpired("the agent was not done in time")
-        if ended is None:
+        if ended is not None:
+            return outcome_of(ended)
+        if left_s > LEAST_S:
             interrupt({PARKED: waits, _WAKE_S: wake_s})
-            raise MissionExpired("the agent was not done in time")  # only if somebody answered that
-        return outcome_of(ended)
+        await self._engine.cancel(new.id)  # too late; or somebody answered what no human is asked
+        raise MissionExpired("the agent was not done in time")
+
+    async def _after_all(self, new: NewRun, ended: Ended, left_s: float) -> Ended | None:
+        """What became of a run that was broken off: another was faster, or its mission was resumed and it goes on."""
+        if self._hedge_after_s is not None:
+            second = hedge_of(new, left_s).id
+            for row in await self._runs.over([second]):
+                if row["state"] == "done" and (row["outcome"] or {}).get("result"):
+                    return Ended(row["state"], row["outcome"], row["error"])
+        ended_at = (await self._runs.get(new.id))["ended_at"]
+        if ended_at is None or ended_at >= self._since:
+            return ended
+        await self._engine.replay(new.id, left_s)
+        return None
 
     async def _ask(self, runs: Sequence[NewRun]) -> list[Ended | None]:
         """Record what is new; what is known and over has ended."""
@@ -95,10 +106,6 @@ class ParkingDispatch(RemoteDispatch):
             return None
         await self._stop(new.id)
         return ended
-
-    async def _before_this_time(self, run_id: str) -> bool:
-        ended_at = (await self._runs.get(run_id))["ended_at"]
-        return ended_at is not None and ended_at < self._since
 
 
 def _is_broken_off(ended: Ended) -> bool:

@@ -23,6 +23,8 @@ from chimera.store.runs import NewRun, RunStore
 TIME_SHARE = 0.9
 """How much of a mission's time that is left an agent may use: the rest is for judging and reporting what there is."""
 LOOSE_END_S = 10.0
+LEAST_S = 0.1
+"""What an agent has of a mission whose time is up."""
 FRESH_S = 1.0
 _NONE_DEADLINE_S = 86_400.0
 
@@ -62,7 +64,7 @@ class RemoteDispatch:
         """Seconds that the agent has, by the clock of the database that the mission's deadline is by."""
         row = await context.missions.get(str(run.state["mission_id"]))
         left = await self._runs.seconds_until(row["deadline_at"])
-        return min(max(left * TIME_SHARE, 0.1), _NONE_DEADLINE_S)
+        return min(max(left * TIME_SHARE, LEAST_S), _NONE_DEADLINE_S)
 
     async def _new(self, run: AgentRun, answers: Mapping[str, Any] | None, left_s: float) -> NewRun:
         payload = {"state": run.state, "recursion_limit": run.recursion_limit, "answers": answers}

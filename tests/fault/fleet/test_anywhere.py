@@ -44,6 +44,7 @@ PATIENCE_S = 150.0
 IN_FLIGHT = 24
 CREW = 3
 ROOM = 10
+TURNS = 8
 TOOLS = ("ledger__put", "ledger__note")
 
 # Whoever saves a step of a run, or says that it is done, is a worker that has it, in its present turn.
@@ -77,7 +78,7 @@ FULL JOIN (SELECT * FROM lanes WHERE running > 0) AS kept USING (pool, tenant) W
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are stalled and watched as on Linux"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1_800),
 ]
 
 
@@ -102,7 +103,7 @@ class Field:
         self._read()
         self.pids: dict[str, int] = {}
         self.stalled: dict[str, float] = {}
-        self._hired = 0
+        self._hired = self._turns = 0
         self.asked = 0
         self.met: Counter[str] = Counter()
 
@@ -121,7 +122,8 @@ class Field:
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """Turns or effects, in order."""
-        return [json.loads(line) for line in (self._folder / f"{name}.jsonl").read_text("utf-8").splitlines()]
+        path = self._folder / f"{name}.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
     # --- workers -----------------------------------------------------------------------------------------------------
 
@@ -156,7 +158,8 @@ class Field:
             victim = self.pick.choice(able) if able else ""
             if not victim:
                 await asyncio.sleep(0.02)
-        await asyncio.sleep(self.pick.uniform(0.05, 0.5))
+        await self._progress()
+        await asyncio.sleep(self.pick.uniform(0.0, 0.3))
         if self.pick.random() < 0.6:
             os.kill(self.pids.pop(victim), signal.SIGKILL)
             self.met["killed"] += 1
@@ -164,6 +167,13 @@ class Field:
             os.kill(self.pids[victim], signal.SIGSTOP)
             self.stalled[victim] = time.monotonic() + self.pick.uniform(1.2, 2.0) * TTL_S
             self.met["stalled"] += 1
+
+    async def _progress(self) -> None:
+        """Let the agents take a few turns, or what is harmed is always the same first step on a slow machine."""
+        end = time.monotonic() + 10
+        while len(self.lines("turns")) < self._turns + TURNS and time.monotonic() < end:  # noqa: ASYNC110 - of others
+            await asyncio.sleep(0.02)
+        self._turns = len(self.lines("turns"))
 
     def close(self) -> None:
         """End every process."""
