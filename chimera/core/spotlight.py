@@ -131,7 +131,7 @@ def rewritten(message: AnyMessage, said: Mapping[str, Any]) -> AnyMessage:
 def _parts(message: AnyMessage) -> tuple[dict[str, Any] | None, dict[str, Any]] | None:
     """What stands before the marks of a message, if anything, and between them; None where it is of another form."""
     lines = str(message.content).split("\n") if isinstance(message.content, str) else []
-    if message.type == "system" or len(lines) not in (3, 4):
+    if len(lines) not in (3, 4):
         return None
     code = lines[-1].removeprefix("⟦end ").removesuffix("⟧")
     if not _CODE.fullmatch(code) or lines[-3] != f"⟦data {code}⟧" or lines[-1] != f"⟦end {code}⟧":

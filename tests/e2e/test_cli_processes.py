@@ -124,8 +124,11 @@ def test_the_demo_runs_unattended_and_says_who_answered(environment: dict[str, s
         assert part in done.stdout
     artifact = re.search(r"Artifacts: .*  (/.*)$", done.stdout, re.MULTILINE)
     assert artifact is not None
-    assert "Quillfern" in Path(artifact[1]).read_text("utf-8")
-    for part in (" started: ", "guard team-1/t1: allow", "chimera show ", "Sample data"):
+    briefing = Path(artifact[1]).read_text("utf-8")
+    assert "Quillfern stores history as a graph" in briefing
+    assert "previous instructions" not in briefing.lower(), "the hostile row of the feed is withheld, and only that one"
+    withheld = "records of trends__analyze_trends (threat high) withheld"
+    for part in (" started: ", "guard team-1/t1: allow", withheld, "chimera show ", "Sample data"):
         assert part in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
 

@@ -153,6 +153,13 @@ def test_lines_say_the_same_where_nothing_can_be_drawn() -> None:
         "review.answered", {"item": "1", "action": "approve", "reviewer": "Ada", "reason": "fine"}
     )
     assert "later.kind x=1" in text("later.kind", {"x": 1})
+    withheld = {**ON_T1, "capability": "mail__inbox", "threat": "high"}
+    assert "guard research/t1: 1 of 7 records of mail__inbox (threat high) withheld" in text(
+        "extracted", {**withheld, "records": 1, "of": 7}
+    )
+    assert "the text of mail__inbox (threat high) is withheld, its typed values are shown" in text(
+        "extracted", withheld
+    )
 
 
 def test_the_record_of_a_mission_gives_the_tree_of_its_newest_plans() -> None:
