@@ -18,6 +18,9 @@ from chimera.guards.injection.scan import THREATS, InjectionScan
 Path = tuple[str | int, ...]
 """Where something stands in plain data: keys and places, from the outside in."""
 
+_Leaf = tuple[Path, str, bool]
+"""The place of a text's record, the text, and whether it is a name."""
+
 Carriers = Mapping[Path, str]
 """The places of records, each with the reason why it is withheld, in the words of the filter's rules."""
 
@@ -57,15 +60,18 @@ async def carriers(data: Any, detector: Detector, known: Carriers = MappingProxy
         return None
     try:
         async with asyncio.timeout(DEADLINE_S):
-            scored = await together(detector.score(text) for text in records.values())
-            grave = {path: _why(one) for path, one in zip(records, scored, strict=True) if _is_grave(one)}
+            read = [(path, text) for path, texts in records.items() for text in texts]
+            scored = await together(detector.score(text) for _, text in read)
+            grave = {path: _why(one) for (path, _), one in zip(read, scored, strict=True) if _is_grave(one)}
             found: dict[Path, str] = {**known, **grave}
             for _ in range(LOOKS):
-                left = [(path, text) for path, text in leaves if not is_within(path, found)]
-                finding = await detector.score("\n".join(text for _, text in left))
-                if not _is_grave(finding):
+                left = [leaf for leaf in leaves if not is_within(leaf[0], found)]
+                readings = [left, [leaf for leaf in left if not leaf[2]]]
+                looked = await together(detector.score("\n".join(leaf[1] for leaf in part)) for part in readings)
+                telling = [(part, one) for part, one in zip(readings, looked, strict=True) if _is_grave(one)]
+                if not telling:
                     return None if () in found or not found else found
-                touched = dict.fromkeys(_touched(left, finding), _why(finding))
+                touched = {path: _why(one) for part, one in telling for path in _touched(part, one)}
                 if not touched:
                     return None
                 found |= touched
@@ -81,7 +87,7 @@ def is_within(path: Path, found: Container[Path]) -> bool:
 
 def records_in(data: Any) -> int:
     """How many records there are in some data."""
-    return len({path for path, _ in _leaves(data, (), None, DEPTH_MAX) if path})
+    return len({path for path, _, _ in _leaves(data, (), None, DEPTH_MAX) if path})
 
 
 def replaced(data: Any, put: Mapping[Path, Any], at: Path = ()) -> Any:
@@ -108,18 +114,18 @@ def value_at(data: Any, path: Path) -> Any:
     return data
 
 
-def _leaves(value: Any, at: Path, record: Path | None, depth: int) -> Iterator[tuple[Path, str]]:
+def _leaves(value: Any, at: Path, record: Path | None, depth: int) -> Iterator[_Leaf]:
     """Every text, keys too, in their order, each with the place of its record; the empty place is outside of any.
 
     Names in a list inside of a record are that record's; texts in a list of their own are records.
     """
     if isinstance(value, str):
-        yield record or (), value
+        yield record or (), value, False
     elif depth <= 0:
-        yield record or (), str(cast("object", value))
+        yield record or (), str(cast("object", value)), False
     elif isinstance(value, Mapping):
         for key, item in cast("Mapping[Any, Any]", value).items():
-            yield record or (), str(key)
+            yield record or (), str(key), True
             yield from _leaves(item, (*at, str(key)), record, depth - 1)
     elif isinstance(value, list):
         for place, item in enumerate(cast("list[Any]", value)):
@@ -128,17 +134,21 @@ def _leaves(value: Any, at: Path, record: Path | None, depth: int) -> Iterator[t
             yield from _leaves(item, here, own, depth - 1)
 
 
-def _by_record(leaves: Sequence[tuple[Path, str]]) -> dict[Path, str]:
-    found: dict[Path, list[str]] = {}
-    for path, texts in groupby(leaves, key=lambda leaf: leaf[0]):
-        found.setdefault(path, []).extend(text for _, text in texts)
-    return {path: "\n".join(texts) for path, texts in found.items()}
+def _by_record(leaves: Sequence[_Leaf]) -> dict[Path, list[str]]:
+    """What each record says, with its names and without: a name between two values must not part what they say."""
+    found: dict[Path, list[_Leaf]] = {}
+    for path, some in groupby(leaves, key=lambda leaf: leaf[0]):
+        found.setdefault(path, []).extend(some)
+    return {
+        path: list(dict.fromkeys(["\n".join(t for _, t, _ in some), "\n".join(t for _, t, name in some if not name)]))
+        for path, some in found.items()
+    }
 
 
-def _touched(left: Sequence[tuple[Path, str]], finding: Finding) -> Iterator[Path]:
+def _touched(left: Sequence[_Leaf], finding: Finding) -> Iterator[Path]:
     """The records that the telling stretches of what is left reach into."""
     start = 0
-    for path, text in left:
+    for path, text, _ in left:
         end = start + len(text)
         if any(begins < end and ends > start for begins, ends, _ in finding.spans):
             yield path
