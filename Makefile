@@ -4,7 +4,7 @@
 #   make lock LOCK_ARGS=--upgrade            newer versions of everything
 
 BIN := .venv/bin
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 FUZZ_SECONDS ?= 300
 LOCK_ARGS ?=

@@ -105,7 +105,8 @@ async def test_an_approved_call_of_an_agent_that_is_quarantined_by_now_does_not_
     assert stage.effects() == []
     guarded = [event["data"] for event in trail if event["kind"] == "guard.decision"]
     decided = [decision for decision in guarded if decision["edge"] == "tool_call"]
-    assert [decision["action"] for decision in decided] == ["escalate", "reject"]
+    # The agent may not even ask its model any more; another one that takes the task over begins with the same question.
+    assert [decision["action"] for decision in decided] == ["escalate", "reject", *([] if of_pool else ["escalate"])]
     assert "incident.quarantine" in decided[1]["rules"]
 
 

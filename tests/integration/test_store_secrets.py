@@ -29,7 +29,7 @@ PASSWORD = "canary-Zq9passQ9z"
 MAY_BE_EMPTY = (
     "principals",
     *("effects", "reviews", "policies", "grants", "incidents", "quarantines", "audit_checkpoints"),
-    *("agents", "workers", "runs", "lanes"),
+    *("agents", "workers", "runs", "lanes", "latencies"),
 )
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
 

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from chimera.bench.fleet.leaf import SEARCH, found_text
 from chimera.bench.fleet.model import CRITERION
+from chimera.guards.edges import compile_guarded
 from chimera.nodes.judge import Opinion
 from chimera.nodes.prompts import prompt
 
@@ -63,7 +64,7 @@ def plain_graph(model: BaseChatModel, pick: random.Random, saver: Any = None) ->
     builder.add_edge("tool", "worker")
     builder.add_edge("conclude", "judge")
     builder.add_edge("judge", END)
-    return builder.compile(checkpointer=saver)
+    return compile_guarded(builder, checkpointer=saver)
 
 
 async def plain_run(graph: Any, name: str) -> bool:
