@@ -59,10 +59,12 @@ async def test_the_highest_number_is_between_one_that_is_late_and_one_that_is_no
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
+    numbers: list[int] = []
 
     async def tried(servers: object, trial: run.Trial, provider: object) -> dict[str, float]:
         number = trial.runs // 2
         asked.append(number)
+        numbers.append(trial.number)
         return {"added_p99_ms": 100.0 if number <= 700 else 9_000.0, "lost": 0}
 
     monkeypatch.setattr(run, "_tried", tried)
@@ -70,6 +72,7 @@ async def test_the_highest_number_is_between_one_that_is_late_and_one_that_is_no
     assert 700 / run.NEAR <= figures["highest_in_flight"] <= 700
     assert trial.runs // 2 == pytest.approx(figures["highest_in_flight"], abs=1)
     assert len(asked) == len(set(asked)) <= run.TRIALS
+    assert numbers == list(range(len(asked)))  # or the agents of one trial would be those of another, and done already
 
 
 def test_the_provider_and_whoever_measures_agree_on_how_long_a_call_takes() -> None:

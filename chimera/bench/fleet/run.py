@@ -39,20 +39,21 @@ _VERSIONS = ("chimera-swarm", "langgraph", "langchain-core", "langchain-openai",
 
 @dataclass(frozen=True)
 class Trial:
-    """Agents that arrive evenly over ``arrive_s`` seconds."""
+    """Agents that arrive evenly over ``arrive_s`` seconds. ``number``: tells its agents from those of other trials."""
 
     case: Case
     runner: str
     runs: int
     arrive_s: float
     median_s: float
+    number: int = 0
 
     @classmethod
-    def of(cls, case: Case, runner: str, in_flight: int, waves: float, median_s: float) -> "Trial":
+    def of(cls, case: Case, runner: str, in_flight: int, waves: float, median_s: float, number: int = 0) -> "Trial":
         """As many arrivals as keep so many in flight for so many runs' length; all at once for no waves."""
         each = case.length_s * median_s / case.median_s if case.median_s else 0.0
         runs = int(in_flight * waves) if waves else in_flight
-        return cls(case, runner, runs // WORKERS * WORKERS, each * waves, median_s)
+        return cls(case, runner, runs // WORKERS * WORKERS, each * waves, median_s, number)
 
 
 def main_fleet(
@@ -129,7 +130,7 @@ async def _highest(
     low = high = 0
     tried: dict[int, tuple[Trial, dict[str, Any]]] = {}
     while len(tried) < TRIALS and not (low and high and high / low <= NEAR):
-        trial = Trial.of(case, runner, number, SEARCH_WAVES, median)
+        trial = Trial.of(case, runner, number, SEARCH_WAVES, median, len(tried))
         found = await _tried(servers, trial, provider)
         tried[number] = trial, found
         _say(f"{number:,} in flight: p99 {found['added_p99_ms']:,.0f} ms, {found['lost']} lost")
@@ -176,7 +177,7 @@ def _loads(servers: Servers, trial: Trial, provider: Provider | None) -> list[Lo
             trial.arrive_s,
             trial.median_s,
             SEED,
-            number,
+            trial.number * WORKERS + number,
             provider.url if provider else "",
         )
         for number in range(WORKERS)
