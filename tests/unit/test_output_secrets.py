@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 
 from chimera.core.contracts import Decision, Threat
 from chimera.guards.output.canaries import Canaries, CanaryDigest, CanaryText, secrets_of
-from chimera.guards.output.finding import examine
+from chimera.guards.output.finding import Context, examine
 from chimera.guards.output.randomness import base58check, is_base58check
 from chimera.guards.output.secretrules import SecretRule, example, secret_rules
 from chimera.guards.output.secrets import SecretText, find_secrets
@@ -142,6 +142,20 @@ async def test_our_own_secret_is_rejected_in_every_form(form: str) -> None:
     assert decision is not None
     assert (decision.action, decision.threat) == ("reject", Threat.CRITICAL)
     assert VALUE not in decision.model_dump_json()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("beside", ["seven houses", "&#99999999999999999999999;", "100 % of it", "a" * 40, "a\u200b"])
+async def test_a_secret_is_found_whatever_strings_stand_beside_it(form: str, beside: str) -> None:
+    """All strings of a request are looked at in a row first: that may cost time, and nothing else."""
+    guard = CanaryText([SecretStr(VALUE), CanaryDigest.of("another-Secret-77")])
+    payload: dict[str, Any] = {"names": [beside, {"value": FORMS[form](VALUE)}], beside: [beside], "number": 7}
+    decision = await guard.check(GuardRequest(edge=Edge.TOOL_CALL, payload=payload))
+    assert decision is not None
+    assert decision == guard.judge(payload, Context())
+    assert decision.action == "reject"
+    payload["names"].pop()
+    assert await guard.check(GuardRequest(edge=Edge.TOOL_CALL, payload=payload)) is None
 
 
 @pytest.mark.parametrize(
