@@ -381,6 +381,7 @@ class ChimeraSwarm:
             return await self._end(mission_id, MissionStatus.FAILED, f"{error} | {error.hint}")
         finally:
             await stop(driving)
+            await self.app.context.settled()  # whoever was stopped in the middle of a write leaves nothing running
 
     async def _drive(
         self, mission_id: str, start: Any, reviewer: Reviewer | None, checkpoint_id: str | None

@@ -70,3 +70,9 @@ class Context:
         )
         await self.events.publish(mission_id, kind, **data)
         return done
+
+    async def settled(self) -> None:
+        """Return when what was put on the record, counted and told so far is where it belongs, or was given up."""
+        await self.audit.settled()
+        await self.usage.settled()
+        await self.events.flush()

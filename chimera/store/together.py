@@ -23,6 +23,7 @@ class Together(Generic[Item, Answer]):
         self._write = write
         self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
         self._turn = asyncio.Lock()
+        self._settling: asyncio.Task[None] | None = None
 
     async def submit(self, item: Item) -> Answer:
         """Return the answer once the item is written; raises what ``write`` raised for it.
@@ -34,8 +35,14 @@ class Together(Generic[Item, Answer]):
         async with self._turn:
             while not mine.done():
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                await asyncio.shield(asyncio.ensure_future(self._settle(batch)))
+                self._settling = asyncio.create_task(self._settle(batch))
+                await asyncio.shield(self._settling)
         return await mine
+
+    async def settled(self) -> None:
+        """Return when nothing is being written, also of those who were cancelled in the middle of it."""
+        while self._settling is not None and not self._settling.done():
+            await asyncio.wait([self._settling])
 
     async def _settle(self, batch: Sequence[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
         try:

@@ -78,6 +78,10 @@ class UsageLog:
         parts = list(known.by_asset.values())
         return reduce(add, parts) if parts else Usage()
 
+    async def settled(self) -> None:
+        """Return when nothing is being written."""
+        await self._together.settled()
+
     async def _write(self, items: Sequence[_Call | str]) -> list[None]:
         calls = [item for item in items if isinstance(item, _Call)]
         asked = list(dict.fromkeys(item for item in items if isinstance(item, str)))

@@ -88,7 +88,8 @@ async def test_a_task_that_failed_is_not_forgotten_over_a_question_about_another
     async with stage.swarm(play, max_attempts=1, reviewer=reviewer) as swarm:
         result = await swarm.run("go")
     assert (result.status, result.answer) == ("done", "task 1: done\n\ntask 2: done")
-    assert play.worked() == ["task 1", "task 2", "task 1"]
+    first, second, third = play.worked()
+    assert ({first, second}, third) == ({"task 1", "task 2"}, "task 1")  # the two of a wave begin in any order
 
 
 async def test_a_human_who_refuses_what_there_is_ends_the_mission(stage: "Stage") -> None:

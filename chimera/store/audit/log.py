@@ -70,6 +70,10 @@ class AuditLog:
         hashes = await self._extend(connection, tenant, batch)
         return [hashes[place] for place in batch]
 
+    async def settled(self) -> None:
+        """Return when nothing is being written."""
+        await self._together.settled()
+
     def _notice(self, kind: str) -> None:
         """An event of a kind that nobody declared is kept all the same: a record with a gap would be worse."""
         if kind not in KINDS and kind not in self._unknown and len(self._unknown) < 100:
