@@ -292,7 +292,7 @@ def make_field(tmp_path: Path) -> Generator[Callable[..., Field]]:
     ("runner", "points", "seed"),
     [
         ("lean", 6, 1),
-        ("stock", 4, 2),
+        pytest.param("stock", 4, 2, marks=pytest.mark.long),
         pytest.param("lean", 200, 3, marks=pytest.mark.long),
         pytest.param("stock", 200, 4, marks=pytest.mark.long),
     ],
