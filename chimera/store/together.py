@@ -1,4 +1,4 @@
-"""Writers of one process that share transactions: whoever gets the turn writes for all who wait."""
+"""Whoever writes or asks at the same time in one process shares a transaction: who gets the turn acts for all."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -22,6 +22,7 @@ from chimera.core.errors import (
     ToolTimeout,
     ToolUnknown,
 )
+from chimera.core.seats import Seats
 from chimera.guards.effects import ApprovedCall, Effects
 from chimera.store.effects import EffectJournal
 from chimera.store.missions import MissionStore
@@ -289,3 +290,25 @@ async def test_a_failure_that_nobody_foresaw_counts_as_unknown(
     with pytest.raises(RuntimeError):
         await effects.perform(call)
     assert await states(pool, mission_id) == ["begun"]
+
+
+async def test_who_waits_for_a_tool_leaves_the_seat_to_others(pool: Pool, mission_id: str) -> None:
+    """Proves FR-369: both calls are out at once, although one seat is all there is."""
+    seats, both = Seats(1), asyncio.Barrier(2)
+
+    class Meeting(Port):
+        """A tool that answers when it was called twice."""
+
+        async def call(self, *args: Any, **kwargs: Any) -> ToolResult:
+            await both.wait()
+            return await super().call(*args, **kwargs)
+
+    effects = Effects(Meeting(), EffectJournal(pool))
+
+    async def work(key: str) -> None:
+        async with seats.taken():
+            await effects.perform(approved(mission_id, key=key, read_only=True))
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(work("one"))
+        group.create_task(work("two"))

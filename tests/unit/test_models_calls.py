@@ -25,6 +25,7 @@ from chimera.core.errors import (
 )
 from chimera.core.ids import seeded_ids
 from chimera.core.money import Money
+from chimera.core.seats import Seats
 from chimera.core.settings import Settings
 from chimera.models import calls as calling
 from chimera.models import limits
@@ -451,3 +452,25 @@ async def test_every_model_that_may_be_asked_is_checked_beforehand(monkeypatch: 
     bench.play(second=[said()])
     bench.models.check()
     assert bench.asked == []
+
+
+async def test_who_waits_for_a_model_leaves_the_seat_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves FR-369: both are asked at once, although one seat is all there is."""
+    bench, seats, both = Bench(monkeypatch), Seats(1), asyncio.Barrier(2)
+
+    class Meeting(ScriptedModel):
+        """A model that answers when it was asked twice."""
+
+        async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+            await both.wait()
+            return self._generate(args[0])
+
+    bench.scripts["p:first"] = Meeting(script=[said()])
+
+    async def work() -> None:
+        async with seats.taken():
+            await bench.ask()
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        group.create_task(work())
+        group.create_task(work())

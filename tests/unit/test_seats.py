@@ -1,13 +1,19 @@
-"""Seats: few compute at once, in the order they came, and whoever waits outside takes nobody's place.
+"""Few agents compute at once, in the order they came, and whoever waits outside takes nobody's place.
 
 Proves FR-369.
 """
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from typing_extensions import TypedDict
 
-from chimera.core.seats import Seats, away
+from chimera.core.seats import MOST, Seats, away
+from chimera.fleet.dispatch import AgentRun, LocalDispatch
 
 
 class Desk:
@@ -126,3 +132,39 @@ async def test_a_call_that_failed_goes_on_in_its_seat() -> None:
 async def test_without_a_seat_there_is_none_to_give_back() -> None:
     async with away():
         pass
+
+
+class Room(TypedDict, total=False):
+    """What the agents of the next test have for a state."""
+
+    result: dict[str, str]
+
+
+@pytest.mark.parametrize(("leaves", "most"), [(False, MOST), (True, 2 * MOST)])
+async def test_agents_compute_in_seats_and_leave_them_while_they_wait(leaves: bool, most: int) -> None:
+    """What runs agents gives each a seat, whatever graph it has."""
+    desk, others = Desk(), asyncio.Event()
+    outside = 0
+
+    async def work(state: Room) -> Room:
+        nonlocal outside
+        if not leaves:
+            await desk.compute(rounds=50)
+            return {"result": {"status": "done"}}
+        async with away():
+            outside += 1
+            desk.most = max(desk.most, outside)
+            if outside == 2 * MOST:
+                others.set()
+            await others.wait()
+        return {"result": {"status": "done"}}
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(Room)
+    builder.add_node("work", work)
+    builder.add_edge(START, "work")
+    dispatch = LocalDispatch(builder.compile(checkpointer=InMemorySaver()), limit=1_000)
+    context = SimpleNamespace(settings=SimpleNamespace(agent_runner="stock"))
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for number in range(2 * MOST):
+            group.create_task(dispatch.run(AgentRun(str(number), {"result": {}}, 5), context))
+    assert desk.most == most

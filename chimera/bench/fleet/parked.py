@@ -68,7 +68,7 @@ async def parked(servers: Servers, load: Load, workers: int, agents: int) -> dic
         "added": took,
         "lost": load.runs - len(took),
         "duplicated": 0,
-        "parked": agents,
+        "in_flight": agents,
         "kb_per_agent": round(max(grown, 0) / agents, 3),
         "disk_kb_per_agent": round(size / 1_024 / agents, 1),
     }

@@ -3,9 +3,10 @@
 Most threads are new, and to look one up alone costs a third of what its whole run does.
 """
 
-import asyncio
+from collections.abc import Sequence
 
 from chimera.store.postgres import Pool
+from chimera.store.together import Together
 
 _SQL = (
     "SELECT asked FROM unnest(%s::text[]) AS asked "
@@ -18,8 +19,7 @@ class Lookup:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._asked: list[tuple[str, asyncio.Future[bool]]] = []
-        self._reader: asyncio.Task[None] | None = None
+        self._together: Together[str, bool] = Together(self._read)
 
     async def known(self, thread_id: str) -> bool:
         """Whether the thread has a checkpoint.
@@ -27,33 +27,10 @@ class Lookup:
         Raises:
             StoreError: it cannot be read.
         """
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._asked.append((thread_id, answer))
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read_all())
-        return await answer
+        return await self._together.submit(thread_id)
 
-    async def _read_all(self) -> None:
-        asked: list[tuple[str, asyncio.Future[bool]]] = []
-        try:
-            while self._asked:
-                asked, self._asked = self._asked, []
-                try:
-                    found = await self._read([thread_id for thread_id, _ in asked])
-                except Exception as error:  # noqa: BLE001 - whoever asked learns of it
-                    for _, answer in asked:
-                        if not answer.done():
-                            answer.set_exception(error)
-                else:
-                    for thread_id, answer in asked:
-                        if not answer.done():  # else whoever asked has been cancelled
-                            answer.set_result(thread_id in found)
-        finally:
-            self._reader = None
-            for _, answer in (*asked, *self._asked):
-                answer.cancel()
-
-    async def _read(self, threads: list[str]) -> set[str]:
+    async def _read(self, threads: Sequence[str]) -> list[bool]:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(_SQL, (threads,))
-            return {row["asked"] for row in await cursor.fetchall()}
+            cursor = await connection.execute(_SQL, (list(threads),))
+            found = {row["asked"] for row in await cursor.fetchall()}
+        return [thread_id in found for thread_id in threads]
