@@ -149,8 +149,11 @@ def test_a_deep_folder_is_reached_through_a_short_link_in_a_private_folder(
 
 def test_a_process_is_known_by_its_command_line_and_not_by_its_pid() -> None:
     marker = "chimera-0123456789abcdef"
-    command = [sys.executable, "-c", "import sys; sys.stdin.read()", f"cluster_name={marker}"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    program = "import sys; print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, f"cluster_name={marker}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # Popen returns a moment before the kernel shows the new command line
         assert family(marker).all() == family(marker).postmasters == [process.pid]
         assert not is_alive(os.getpid(), marker)
         process.kill()
