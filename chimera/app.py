@@ -41,6 +41,7 @@ from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
 from chimera.store.audit.signing import load_signer
 from chimera.store.checkpoints import GroupCommitSaver, open_saver
+from chimera.store.circuits import RedisCircuits
 from chimera.store.effects import EffectJournal
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
@@ -106,7 +107,7 @@ async def open_app(
         redis = await stack.enter_async_context(open_redis(redis_url))
         saver = await stack.enter_async_context(open_saver(pool))
         servers = await asyncio.to_thread(tool_servers, settings)
-        mesh = await stack.enter_async_context(ToolMesh(servers, settings))
+        mesh = await stack.enter_async_context(ToolMesh(servers, settings, clock, RedisCircuits(redis)))
         agent = build_agent(checkpointer=saver)
         signer = await asyncio.to_thread(load_signer, settings)
         audit, usage = AuditLog(pool, clock, signer), UsageLog(pool)

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
     servers: Path | None = Field(default=None, description="JSON file with mcpServers to connect besides our own")
     tool_timeout_s: PositiveFloat = Field(default=60.0, description="deadline of one tool call")
     tool_start_timeout_s: PositiveFloat = Field(default=30.0, description="deadline for a tool server to start")
+    tool_idle_s: PositiveFloat = Field(
+        default=600.0, description="a session with a tool server ends when unused so long"
+    )
+    tool_sessions_max: PositiveInt = Field(default=512, description="sessions with tool servers kept while unused")
+    tool_memory_mb: PositiveInt = Field(default=2_048, description="memory of one process of a tool server")
     tool_result_max_bytes: PositiveInt = Field(default=1_000_000, description="largest tool result taken")
     tool_argument_max_bytes: PositiveInt = Field(default=262_144, description="largest tool arguments sent")
     feed_max_bytes: PositiveInt = Field(default=64_000_000, description="largest feed read")

@@ -82,7 +82,17 @@ async def test_a_start_that_lost_its_parent_already_does_not_happen(tmp_path: Pa
     proof = tmp_path / "started"
     nobody = "999999999"
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-I", "-S", str(child.__file__), nobody, str(tmp_path / "x" / "log"), "touch", str(proof)]
+        *[
+            sys.executable,
+            "-I",
+            "-S",
+            str(child.__file__),
+            nobody,
+            str(tmp_path / "x" / "log"),
+            "2048",
+            "touch",
+            str(proof),
+        ]
     )
     assert await process.wait() == child.CANNOT_EXECUTE
     assert not proof.exists()
@@ -93,7 +103,7 @@ async def test_the_launcher_names_a_command_that_cannot_run_and_cuts_an_overgrow
     log.parent.mkdir()
     log.write_bytes(b"x" * (child.LOG_MAX_BYTES + 1))
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-I", "-S", str(child.__file__), str(os.getpid()), str(log), str(tmp_path)]
+        *[sys.executable, "-I", "-S", str(child.__file__), str(os.getpid()), str(log), "2048", str(tmp_path)]
     )
     assert await process.wait() == child.CANNOT_EXECUTE
     assert log.read_text() == f"{tmp_path}: Permission denied\n"
@@ -102,7 +112,7 @@ async def test_the_launcher_names_a_command_that_cannot_run_and_cuts_an_overgrow
 @linux_only
 async def test_the_server_does_not_inherit_ignored_signals(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-I", "-S", str(child.__file__), str(os.getpid()), str(tmp_path / "log")],
+        *[sys.executable, "-I", "-S", str(child.__file__), str(os.getpid()), str(tmp_path / "log"), "2048"],
         *["grep", "SigIgn", "/proc/self/status"],
         stdout=subprocess.PIPE,
     )

@@ -34,8 +34,10 @@ TOOLS = {
     "die_once_idempotent": {"idempotentHint": True},
     "die_once_writing": {},
     "flood": {},
+    "eat": {},
 }
 cancelled: list[int] = []
+eaten: list[bytes] = []
 
 
 def send(message: dict[str, Any]) -> None:
@@ -134,6 +136,9 @@ def call(request: int, name: str, given: dict[str, Any], meta: dict[str, Any]) -
             if len(Path(given["path"]).read_text().splitlines()) == 1:
                 os._exit(3)
             return text("second try")
+        case "eat":
+            eaten.append(b"x" * (given["mb"] * 1_000_000))
+            return text("not full yet")
         case "flood":
             while True:
                 put(b"y" * 1_000_000)

@@ -84,3 +84,11 @@ def peers_command(
 
     place = work or load_settings().home / "bench-peers"
     raise typer.Exit(main_peers(asked(only or [], sizes, place, quick=quick, limit_s=limit), as_json=json, quick=quick))
+
+
+@app.command("mesh")
+def mesh_command(quick: Quick = False, json: Json = False) -> None:
+    """Measure tool calls through the mesh: what they cost, many servers at once, and replicas that fail."""
+    from chimera.bench.mesh.run import main_mesh
+
+    raise typer.Exit(main_mesh(quick=quick, as_json=json))

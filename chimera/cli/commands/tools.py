@@ -13,7 +13,7 @@ from chimera.core.errors import ToolUnknown
 
 if TYPE_CHECKING:
     from chimera.tools.capability import Capability
-    from chimera.tools.mesh.keeper import ServerStatus
+    from chimera.tools.mesh.replicas import ServerStatus
 
 app = typer.Typer(help="The tools of the connected MCP servers.", no_args_is_help=True)
 

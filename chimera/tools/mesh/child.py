@@ -1,12 +1,14 @@
-"""Start a tool server that cannot outlive Chimera: ``python -I -S child.py PARENT_PID LOG COMMAND [ARGUMENT...]``.
+"""Start a tool server that cannot outlive Chimera: ``python -I -S child.py PARENT_PID LOG MEMORY_MB COMMAND...``.
 
 Runs as a plain file on the standard library alone, so that it costs about 20 ms, and then becomes the server by exec.
 On Linux the kernel kills the server when the thread that started it is gone (prctl(2), PR_SET_PDEATHSIG); elsewhere
-a server has to notice the end of its input by itself. The server's standard error goes to LOG.
+a server has to notice the end of its input by itself. The server's standard error goes to LOG. Each of its processes
+may use so much memory, on Linux.
 """
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 
@@ -31,6 +33,19 @@ def tie_to(parent: int) -> None:
         raise SystemExit(CANNOT_EXECUTE)
 
 
+def limit_memory(megabytes: int) -> None:
+    """Bound what the server and each process it starts can allocate.
+
+    RLIMIT_DATA and not RLIMIT_AS: runtimes such as Node reserve far more addresses than they ever use. The kernel
+    counts private writable memory by it (getrlimit(2), since Linux 4.7).
+    """
+    if sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = megabytes * 1024 * 1024
+        limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
 def send_errors_to(log: str) -> None:
     """Make ``log`` the standard error, emptied when it has grown too large; nowhere if it cannot be written."""
     try:
@@ -45,8 +60,9 @@ def send_errors_to(log: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Tie, redirect, and become the command. Does not return."""
-    parent, log, command = int(arguments[0]), arguments[1], arguments[2:]
+    parent, log, megabytes, command = int(arguments[0]), arguments[1], int(arguments[2]), arguments[3:]
     send_errors_to(log)
+    limit_memory(megabytes)
     tie_to(parent)
     for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores these, and what is ignored stays ignored across exec
         signal.signal(getattr(signal, name), signal.SIG_DFL)

@@ -16,11 +16,22 @@ _BY_ITSELF = "it ended by itself"
 
 
 class Lost(Exception):
-    """A call got no answer because of the session. ``sent``: it may have been carried out. ``dead``: so are others."""
+    """A call got no answer that counts. ``sent``: it may have been carried out. ``dead``: so is the whole session.
 
-    def __init__(self, reason: str, *, sent: bool, dead: bool) -> None:
+    ``told``: the error to raise when nobody else can be asked; None: that the server is down.
+    """
+
+    def __init__(self, reason: str, *, sent: bool, dead: bool, told: ToolFailed | None = None) -> None:
         super().__init__(reason)
-        self.reason, self.sent, self.dead = reason, sent, dead
+        self.reason, self.sent, self.dead, self.told = reason, sent, dead, told
+
+
+class Late(Exception):
+    """A call had no answer before its deadline. ``sent``: it may have been carried out."""
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__()
+        self.sent = sent
 
 
 def reason_of(error: BaseException) -> str:
@@ -51,9 +62,9 @@ def meaning(name: str, error: BaseException, limit: int) -> Exception:
         case McpError():
             return _told(name, error.error, limit)
         case ValidationError():
-            return ToolFailed(f"{name}: the answer is not a valid tool result", tool=name)
+            return _garbage(name, "the answer is not a valid tool result")
         case _:
-            return ToolFailed(f"{name}: {one_line(f'{type(error).__name__}: {error}')}", tool=name)
+            return _garbage(name, one_line(f"{type(error).__name__}: {error}"))
 
 
 def _told(name: str, error: types.ErrorData, limit: int) -> Exception:
@@ -62,14 +73,22 @@ def _told(name: str, error: types.ErrorData, limit: int) -> Exception:
         case Fault.TOO_LARGE:
             return too_large(name, limit)
         case Fault.MALFORMED:
-            return ToolFailed(f"{name}: {reason}", tool=name)
+            return _garbage(name, reason)
         case Fault.REFUSED:
-            return ToolServerDown(f"{name}: {reason}", tool=name, outcome="unknown")
+            return Lost(reason, sent=True, dead=False)
         case Fault.NOT_SENT | Fault.GONE:
             return Lost(reason, sent=False, dead=True)
         case Fault.LOST:
             return Lost(reason, sent=True, dead=False)
         case None if error.code == types.CONNECTION_CLOSED and error.message == _CLOSED:
             return Lost(_BY_ITSELF, sent=True, dead=True)
+        case None if error.code == types.INTERNAL_ERROR:
+            refused = ToolRefused(f"{name}: {reason or 'no reason given'}", tool=name, outcome="unknown")
+            return Lost(reason, sent=True, dead=False, told=refused)
         case None:
             return ToolRefused(f"{name}: {reason or 'no reason given'}", tool=name)
+
+
+def _garbage(name: str, reason: str) -> Lost:
+    told = ToolFailed(f"{name}: {reason}", tool=name, outcome="unknown")
+    return Lost(reason, sent=True, dead=False, told=told)

@@ -1,4 +1,4 @@
-"""Keeps one server at hand: starts it at first need, starts it again when it died, and repeats what may be repeated."""
+"""Keeps one endpoint at hand: starts it at first need, starts it again when it died, makes single calls of it."""
 
 import asyncio
 from contextlib import suppress
@@ -8,39 +8,39 @@ from pydantic import Field
 
 from chimera.core.clock import Clock
 from chimera.core.contracts import Contract
-from chimera.core.errors import ToolServerDown, ToolTimeout, ToolUnknown
+from chimera.core.errors import ToolServerDown, ToolUnknown
 from chimera.core.settings import Settings
 from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.mesh.failures import Late, Lost
+from chimera.tools.mesh.listing import Listing
 from chimera.tools.mesh.results import to_result
 from chimera.tools.mesh.servers import ServerSpec
-from chimera.tools.mesh.session import Lost, Session
+from chimera.tools.mesh.session import Session
 from chimera.tools.mesh.untrusted import one_line
 
 RETRY_START_S = 30.0
-ATTEMPTS = 3  # a lost answer, then a dead server, then the server started again
+_NOTHING = Listing()
 
 
-class ServerStatus(Contract):
-    """One server, for people to read. ``down`` ones are started again at the next need."""
+class EndpointStatus(Contract):
+    """One endpoint of a server, for people to read. ``down`` ones are started again at the next need."""
 
-    name: str
-    transport: Literal["stdio", "http"]
     state: Literal["idle", "starting", "up", "down"]
-    tools: list[str] = Field(default_factory=list, description="full names")
-    dropped: list[str] = Field(default_factory=list, description="tools that cannot be used, each with its reason")
     version: str = Field(default="", description="name and version that the server gave")
     error: str = ""
 
 
 class Keeper:
-    """One server and its current session. At most one session at a time is used."""
+    """One endpoint and its current session. At most one session at a time is used."""
 
-    def __init__(self, spec: ServerSpec, settings: Settings, clock: Clock) -> None:
+    def __init__(self, spec: ServerSpec, settings: Settings, clock: Clock, starts: asyncio.Semaphore) -> None:
         self._spec = spec
         self._settings = settings
         self._clock = clock
+        self._starts = starts
         self._session: Session | None = None
         self._failed_at: float | None = None
+        self._used_at = clock.monotonic()
         self._living: dict[asyncio.Task[None], Session] = {}
         self._closed = False
 
@@ -50,58 +50,71 @@ class Keeper:
         with suppress(ToolServerDown, TimeoutError):
             await self._ready(until)
 
-    async def call(self, name: str, arguments: dict[str, Any], meta: dict[str, str], seconds: float) -> ToolResult:
-        """Call a tool by its full name. Raises what ``ToolMesh.call`` says."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        sent = restarted = False
-        reason = ""
-        for _ in range(ATTEMPTS):
-            try:
-                session = await self._ready(until)
-            except TimeoutError:
-                raise self._late(name, f"the server is still starting after {seconds:g} s", sent) from None
-            except ToolServerDown as error:
-                reason = error.message
-                break
-            tool = self._tool(session, name)
-            try:
-                answer = await session.request(tool, arguments, meta, max(0.0, until - loop.time()))
-            except TimeoutError:
-                raise self._late(name, f"no answer within {seconds:g} s", sent=True) from None
-            except Lost as lost:
-                reason, sent = lost.reason, sent or lost.sent
-                if lost.dead:
-                    session.retire(lost.reason)
-                if (lost.dead and restarted) or (sent and not (tool.read_only or tool.idempotent)):
-                    break
-                restarted = restarted or lost.dead
-            else:
-                return to_result(tool, answer, self._settings.tool_result_max_bytes)
-        raise ToolServerDown(
-            f"{name}: no answer from the server: {reason}; {_outcome(sent)}", **self._context(name, sent)
-        )
+    async def call(
+        self, tool: Capability | None, name: str, arguments: dict[str, Any], meta: dict[str, str], until: float
+    ) -> ToolResult:
+        """Make one call. ``tool``: what the caller takes the tool ``name`` to be, if it knows; ``until``: loop time.
 
-    def tools(self) -> list[Capability]:
-        """What the running server offers."""
-        running = self._session is not None and self._session.ended is None
-        return list(self._session.listing.tools.values()) if self._session and running else []
+        Raises:
+            Lost: the server gave no answer that counts. Late: it has not answered, or not started, at ``until``.
+            ToolUnknown: it has no such tool. ToolRefused, ToolResultTooLarge: what it answered.
+        """
+        try:
+            session = await self._ready(until)
+        except TimeoutError:
+            raise Late(sent=False) from None
+        except ToolServerDown as error:
+            raise Lost(error.message, sent=False, dead=True) from None
+        found = self._tool(session, name)
+        if tool is not None and tool is not found and tool != found:
+            raise Lost("its tool of this name is not the one that was offered before", sent=False, dead=False)
+        self._used_at = self._clock.monotonic()
+        try:
+            answer = await session.request(found, arguments, meta, until - asyncio.get_running_loop().time())
+        except TimeoutError:
+            raise Late(sent=True) from None
+        except Lost as lost:
+            if lost.dead:
+                session.retire(lost.reason)
+            raise
+        finally:
+            self._used_at = self._clock.monotonic()
+        return to_result(found, answer, self._settings.tool_result_max_bytes)
 
-    def status(self) -> ServerStatus:
-        """What is known about the server now."""
-        session, spec = self._session, self._spec
-        if session is None:
-            return ServerStatus(name=spec.name, transport=spec.transport, state="idle")
+    @property
+    def known(self) -> Listing:
+        """What the server said last that it offers."""
+        return self._session.listing if self._session is not None else _NOTHING
+
+    @property
+    def usable(self) -> bool:
+        """It runs, or would for the next call."""
+        return self._session is not None and (self._session.ended is None or self._session.rests)
+
+    @property
+    def resting(self) -> bool:
+        """It failed to start a moment ago, and is not started again yet."""
+        return self._session is not None and self._session.ended is not None and not self._may_start()
+
+    @property
+    def idle_since(self) -> float | None:
+        """The clock's seconds at its last use, when it runs and has nothing to do."""
+        session = self._session
+        up = session is not None and session.started and session.ended is None
+        return self._used_at if up and session is not None and not session.busy else None
+
+    def rest(self) -> None:
+        """End the session for want of use; the next call starts it again."""
+        if self._session is not None:
+            self._session.rest()
+
+    def status(self) -> EndpointStatus:
+        """What is known about the endpoint now."""
+        session = self._session
+        if session is None or session.rests:
+            return EndpointStatus(state="idle", version=session.version if session else "")
         state = "down" if session.ended is not None else "up" if session.started else "starting"
-        return ServerStatus(
-            name=spec.name,
-            transport=spec.transport,
-            state=state,
-            tools=sorted(tool.name for tool in self.tools()),
-            dropped=[f"{tool}: {why}" for tool, why in sorted(session.listing.dropped.items())],
-            version=session.version,
-            error=session.ended or "",
-        )
+        return EndpointStatus(state=state, version=session.version, error=session.ended or "")
 
     def close(self) -> set[asyncio.Task[None]]:
         """End the server for good; the tasks are done when its processes are gone."""
@@ -120,8 +133,9 @@ class Keeper:
         session = self._session
         if session is None or (session.ended is not None and self._may_start()):
             session = self._start()
-        async with asyncio.timeout_at(until):
-            await session.settled.wait()
+        if not session.settled.is_set():
+            async with asyncio.timeout_at(until):
+                await session.settled.wait()
         if session.ended is None:
             return session
         if self._failed_at is None and not session.started:
@@ -135,7 +149,8 @@ class Keeper:
         if self._closed:
             raise ToolServerDown("the tool mesh is closed")
         self._failed_at = None
-        session = self._session = Session(self._spec, self._settings)
+        self._used_at = self._clock.monotonic()
+        session = self._session = Session(self._spec, self._settings, self._starts)
         self._living[session.task] = session
         session.task.add_done_callback(self._living.pop)
         return session
@@ -145,14 +160,4 @@ class Keeper:
         if tool := session.listing.tools.get(short):
             return tool
         why = session.listing.dropped.get(short, f"{self._spec.name} has no such tool")
-        raise ToolUnknown(f"{one_line(name, 120)}: {why}", **self._context(name, sent=False))
-
-    def _late(self, name: str, why: str, sent: bool) -> ToolTimeout:
-        return ToolTimeout(f"{name}: {why}; {_outcome(sent)}", **self._context(name, sent))
-
-    def _context(self, name: str, sent: bool) -> dict[str, str]:
-        return {"tool": name[:120], "server": self._spec.name, "outcome": "unknown" if sent else "not done"}
-
-
-def _outcome(sent: bool) -> str:
-    return "whether the call took effect is unknown" if sent else "the call was not made"
+        raise ToolUnknown(f"{one_line(name, 120)}: {why}", tool=name[:120], server=self._spec.name, outcome="not done")

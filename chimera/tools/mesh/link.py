@@ -29,6 +29,7 @@ class Link:
         self._spec = spec
         self._limit = max(settings.tool_result_max_bytes, LISTING_BYTES) + ENVELOPE_BYTES
         self._log = settings.home.absolute() / "logs" / f"{spec.name}.log"
+        self._bounds = [str(os.getpid()), str(self._log), str(settings.tool_memory_mb)]
         self._web: BoundedClient | None = None
         self._trust: ssl.SSLContext | None = None
 
@@ -58,7 +59,7 @@ class Link:
         return StdioConnection(
             transport="stdio",
             command=sys.executable,
-            args=["-I", "-S", str(Path(child.__file__)), str(os.getpid()), str(self._log), command, *spec.args],
+            args=["-I", "-S", str(Path(child.__file__)), *self._bounds, command, *spec.args],
             env=env,
             cwd=spec.cwd,
             encoding=line_encoding(self._limit),

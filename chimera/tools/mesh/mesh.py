@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,11 +10,14 @@ from chimera.core.clock import Clock, SystemClock
 from chimera.core.errors import SettingsInvalid, ToolRefused, ToolServerDown, ToolUnknown
 from chimera.core.settings import Settings
 from chimera.tools.capability import Capability, ToolResult
-from chimera.tools.mesh.keeper import Keeper, ServerStatus
+from chimera.tools.mesh.replicas import Replicas, ServerStatus
 from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.untrusted import one_line
+from chimera.tools.mesh.upkeep import Circuits, Upkeep
 
 EXIT_S = 8.0
+STARTS = 16
+"""Sessions that start at once: each may be a new process."""
 SCOPE_META = "chimera/scope"
 KEY_META = "chimera/idempotency-key"
 
@@ -24,23 +28,36 @@ class ToolMesh:
     Use as ``async with``; leaving it ends every server. It belongs to the event loop that entered it.
     """
 
-    def __init__(self, specs: list[ServerSpec], settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        specs: list[ServerSpec],
+        settings: Settings,
+        clock: Clock | None = None,
+        circuits: Circuits | None = None,
+    ) -> None:
+        """``circuits``: shares with other processes which endpoints fail."""
         names = sorted(spec.name for spec in specs)
         if len(set(names)) != len(names):
             raise SettingsInvalid(f"two tool servers have the same name, among {', '.join(names)}")
         self._settings = settings
-        self._keepers = {spec.name: Keeper(spec, settings, clock or SystemClock()) for spec in specs}
-        self._open = False
+        self._pick = random.Random()  # noqa: S311 - spreads load, guards nothing
+        clock, starts = clock or SystemClock(), asyncio.Semaphore(STARTS)
+        self._servers = {spec.name: Replicas(spec, settings, clock, starts, self._pick) for spec in specs}
+        self.upkeep = Upkeep(list(self._servers.values()), settings, clock, circuits)
+        self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._open = True
+        self._keeping = asyncio.create_task(self.upkeep.run(), name="mesh upkeep")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open = False
-        owners = {task for keeper in self._keepers.values() for task in keeper.close()}
+        owners = {task for server in self._servers.values() for task in server.close()}
+        if self._keeping is not None:
+            self._keeping.cancel()
+            owners.add(self._keeping)
+            self._keeping = None
         late = owners
         try:
             if owners:
@@ -55,10 +72,10 @@ class ToolMesh:
         """Every usable tool of every server that can be started, by name. Waits no longer than one start may take."""
         self._must_be_open()
         async with asyncio.TaskGroup() as group:
-            for keeper in self._keepers.values():
-                group.create_task(keeper.try_start())
+            for server in self._servers.values():
+                group.create_task(server.try_start())
         return sorted(
-            (tool for keeper in self._keepers.values() for tool in keeper.tools()), key=lambda tool: tool.name
+            (tool for server in self._servers.values() for tool in server.tools()), key=lambda tool: tool.name
         )
 
     async def call(
@@ -74,8 +91,9 @@ class ToolMesh:
 
         Scope (whose artifacts the call may see) and key (the same for each repetition of one call) travel beside the
         arguments, where no model writes. ``deadline_s`` bounds all of it, starts included; default: the settings'
-        ``tool_timeout_s``. A server that died is started again once and the call repeated, if it was certainly not
-        carried out before or the tool says that repeating it does no harm.
+        ``tool_timeout_s``. When one replica fails, another is asked, or the same after a new start, if the call was
+        certainly not carried out before or the tool says that repeating it does no harm. A second replica is asked
+        beside one that is late, for tools that do no harm twice.
 
         Raises:
             ToolUnknown: no such server, or it has no such usable tool.
@@ -87,19 +105,19 @@ class ToolMesh:
             ToolFailed: the answer is not a valid tool result.
         """
         self._must_be_open()
-        keeper = self._keepers.get(name.partition("__")[0])
-        if keeper is None:
+        server = self._servers.get(name.partition("__")[0])
+        if server is None:
             raise ToolUnknown(f"{one_line(name, 120)}: there is no server of that name", tool=name[:120])
         sendable = _sendable(name, arguments, self._settings.tool_argument_max_bytes)
         seconds = self._settings.tool_timeout_s if deadline_s is None else deadline_s
-        return await keeper.call(name, sendable, {SCOPE_META: scope, KEY_META: idempotency_key}, seconds)
+        return await server.call(name, sendable, {SCOPE_META: scope, KEY_META: idempotency_key}, seconds)
 
     def status(self) -> list[ServerStatus]:
         """The state of every server as far as it is known, by name. Starts nothing."""
-        return [self._keepers[name].status() for name in sorted(self._keepers)]
+        return [self._servers[name].status() for name in sorted(self._servers)]
 
     def _must_be_open(self) -> None:
-        if not self._open:
+        if self._keeping is None:
             raise ToolServerDown("the tool mesh is not open", remedy="Use it inside `async with`.")
 
 

@@ -19,6 +19,7 @@ from chimera.core.settings import Settings
 NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 FIRST_PARTY = ("files", "trends")
 CONFIG_MAX_BYTES = 1_000_000
+INSTANCES_MAX = 16
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 # What a server of ours may need from the environment to reach a feed. The values may hold a proxy's password, so
 # servers that are not ours do not get them.
@@ -54,17 +55,26 @@ class ServerSpec(Contract):
     cwd: Path | None = None
     url: str = Field(default="", repr=False, description="http: the endpoint of streamable HTTP")
     headers: dict[str, SecretStr] = Field(default_factory=dict)
+    replicas: list[str] = Field(default_factory=list, repr=False, description="http: further endpoints of the same")
+    instances: int = Field(default=1, ge=1, le=INSTANCES_MAX, description="stdio: processes of the same")
+
+    def endpoints(self) -> "list[ServerSpec]":
+        """One for each replica."""
+        if self.transport == "stdio":
+            return [self.model_copy(update={"instances": 1}) for _ in range(self.instances)]
+        return [self.model_copy(update={"url": url, "replicas": []}) for url in (self.url, *self.replicas)]
 
     @model_validator(mode="after")
     def _is_whole(self) -> "ServerSpec":
-        if self.transport == "stdio" and (not self.command or self.url or self.headers):
-            raise ValueError("a stdio server has a command, and neither url nor headers")
+        if self.transport == "stdio" and (not self.command or self.url or self.headers or self.replicas):
+            raise ValueError("a stdio server has a command, and neither url, headers nor replicas")
         if self.transport == "http":
-            parts = urlsplit(self.url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("an http server has an http(s) url")
-            if self.command or self.args or self.env or self.cwd:
-                raise ValueError("an http server has no command, args, env or cwd")
+            for url in (self.url, *self.replicas):
+                parts = urlsplit(url)
+                if parts.scheme not in ("http", "https") or not parts.hostname:
+                    raise ValueError("an http server has an http(s) url, and so has each replica")
+            if self.command or self.args or self.env or self.cwd or self.instances > 1:
+                raise ValueError("an http server has no command, args, env, cwd or instances")
         return self
 
 
@@ -110,6 +120,8 @@ class _Entry(BaseModel):
     cwd: str | None = None
     url: str = ""
     headers: dict[str, str] = Field(default_factory=dict)
+    replicas: list[str] = Field(default_factory=list)
+    instances: int = 1
 
 
 class _Config(BaseModel):
@@ -179,6 +191,8 @@ def _spec(path: Path, name: str, entry: _Entry, known: Mapping[str, str]) -> Ser
         "cwd": path.absolute().parent / fill(entry.cwd) if entry.cwd else None,
         "url": fill(entry.url),
         "headers": {key: fill(item) for key, item in entry.headers.items()},
+        "replicas": [fill(url) for url in entry.replicas],
+        "instances": entry.instances,
     }
     try:
         return ServerSpec.model_validate(fields)

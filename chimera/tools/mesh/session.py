@@ -7,6 +7,7 @@ breaks cancels that task. So the task here does nothing but own the session; cal
 import asyncio
 import contextvars
 import logging
+from contextlib import AsyncExitStack
 from typing import Any
 
 from langchain_mcp_adapters.client import MultiServerMCPClient
@@ -30,13 +31,16 @@ for _name in ("mcp", "client"):
 class Session:
     """A server's session from start to end; it does not come back, a new one takes its place."""
 
-    def __init__(self, spec: ServerSpec, settings: Settings) -> None:
+    def __init__(self, spec: ServerSpec, settings: Settings, starts: asyncio.Semaphore) -> None:
+        """``starts``: how many sessions may start at once."""
         self.settled = asyncio.Event()
         self.ended: str | None = None
+        self.rests = False
         self.listing = Listing()
         self.version = ""
         self._spec = spec
         self._settings = settings
+        self._starts = starts
         self._link = Link(spec, settings)
         self._session: ClientSession | None = None
         self._pending: set[asyncio.Task[types.CallToolResult]] = set()
@@ -48,6 +52,16 @@ class Session:
     def started(self) -> bool:
         """Whether the server ever answered."""
         return self._session is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are under way."""
+        return bool(self._pending)
+
+    def rest(self) -> None:
+        """End the session because nobody uses it."""
+        self.rests = True
+        self.stop("it was not used")
 
     def stop(self, reason: str = "it was stopped") -> None:
         """End the session; ``task`` is done when the server's process is gone."""
@@ -70,8 +84,8 @@ class Session:
 
         Raises:
             TimeoutError: no answer in time; the server is told to stop.
-            Lost: the session failed.
-            ToolFailed: the server answered, but not with a result.
+            Lost: the session failed, or the server did not answer with a result.
+            ToolRefused, ToolResultTooLarge: what it answered.
         """
         if self._session is None or self.ended is not None:
             raise Lost(self.ended or "it has not started", sent=False, dead=True)
@@ -123,13 +137,19 @@ class Session:
                 await asyncio.wait(self._pending)
 
     async def _live(self) -> None:
-        connection = await asyncio.to_thread(self._link.connection)
-        client = MultiServerMCPClient({self._spec.name: connection})
-        async with client.session(self._spec.name, auto_initialize=False) as session:
+        async with AsyncExitStack() as stack:
+            async with self._starts:
+                connection = await asyncio.to_thread(self._link.connection)
+                client = MultiServerMCPClient({self._spec.name: connection})
+                session = await stack.enter_async_context(client.session(self._spec.name, auto_initialize=False))
+                try:
+                    await self._open(session)
+                except Exception as error:  # noqa: BLE001 - told at once: leaving the transport can take seconds
+                    self._end(reason_of(error))
+                    return
             try:
-                await self._open(session)
                 await self._tell_withdrawals(session)
-            except Exception as error:  # noqa: BLE001 - told at once: leaving the transport can take seconds
+            except Exception as error:  # noqa: BLE001 - as above
                 self._end(reason_of(error))
 
     async def _open(self, session: ClientSession) -> None:

@@ -1,0 +1,124 @@
+"""What a call costs through the mesh, next to a bare MCP session and to the adapters' client as it comes."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from langchain_mcp_adapters.client import MultiServerMCPClient
+from langchain_mcp_adapters.sessions import Connection
+
+from chimera.bench.mesh.servers import local, memory_mb, remote
+from chimera.core.settings import Settings
+from chimera.tools.mesh.link import Link
+from chimera.tools.mesh.mesh import ToolMesh
+from chimera.tools.mesh.servers import ServerSpec
+
+Call = Callable[[int], Awaitable[Any]]
+AT_ONCE = 8
+_ARGUMENTS = {"text": "x" * 256}
+
+
+async def call_figures(folder: Path, *, quick: bool) -> dict[str, float]:
+    """Overhead over a bare session at p50; calls a second of the mesh over those of a session per call."""
+    settings, effects = Settings(home=folder), folder / "effects"
+    async with remote(effects) as server:
+        web = ServerSpec(name="web", transport="http", url=server.urls[0])
+        bare: Connection = {"transport": "streamable_http", "url": server.urls[0]}
+        http = await _compare(web, bare, settings, alone=200 if quick else 2_000, plain=40 if quick else 200)
+    piped = local("piped", effects)
+    connection = await asyncio.to_thread(Link(piped, settings).connection)
+    stdio = await _compare(piped, connection, settings, alone=200 if quick else 2_000, plain=4 if quick else 16)
+    return {
+        "call_overhead": round(max(http["overhead"], stdio["overhead"]), 3),
+        "http_speedup": round(http["speedup"], 1),
+        "stdio_speedup": round(stdio["speedup"], 1),
+        "http_call_p50_ms": round(http["p50_ms"], 2),
+        "http_bare_p50_ms": round(http["bare_p50_ms"], 2),
+        "stdio_call_p50_ms": round(stdio["p50_ms"], 2),
+        "stdio_bare_p50_ms": round(stdio["bare_p50_ms"], 2),
+        "http_calls_per_s": round(http["per_s"], 1),
+        "stdio_calls_per_s": round(stdio["per_s"], 1),
+    }
+
+
+async def _compare(
+    spec: ServerSpec, connection: Connection, settings: Settings, *, alone: int, plain: int
+) -> dict[str, float]:
+    """The three ways to one server. Single calls of the first two alternate, so that a busy machine slows both."""
+    client = MultiServerMCPClient({spec.name: connection})
+    async with ToolMesh([spec], settings) as mesh, client.session(spec.name) as session:
+        await mesh.capabilities()
+
+        async def ours(number: int) -> None:
+            await mesh.call(f"{spec.name}__read", _ARGUMENTS, scope="bench", idempotency_key=str(number))
+
+        async def bare(number: int) -> None:
+            await session.call_tool("read", _ARGUMENTS)
+
+        times: dict[str, list[float]] = {"ours": [], "bare": []}
+        for number in range(alone):
+            for name, call in (("ours", ours), ("bare", bare)):
+                began = time.perf_counter()
+                await call(number)
+                times[name].append(time.perf_counter() - began)
+        per_s = await _per_second(ours, alone)
+    tool = {tool.name: tool for tool in await client.get_tools()}["read"]
+
+    async def stock(number: int) -> None:
+        await tool.ainvoke(_ARGUMENTS)
+
+    p50, bare_p50 = (statistics.median(times[name]) for name in ("ours", "bare"))
+    return {
+        "overhead": p50 / bare_p50 - 1,
+        "p50_ms": p50 * 1_000,
+        "bare_p50_ms": bare_p50 * 1_000,
+        "per_s": per_s,
+        "speedup": per_s / await _per_second(stock, plain),
+    }
+
+
+async def _per_second(call: Call, count: int) -> float:
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with turn:
+            await call(number)
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(one(number))
+    return count / (time.perf_counter() - began)
+
+
+async def scale_figures(folder: Path, *, quick: bool) -> dict[str, float]:
+    """Many servers connected at once from one process: memory of it, and the time until all have told their tools."""
+    http, stdio = (40, 5) if quick else (200, 50)
+    settings, effects = Settings(home=folder), folder / "effects"
+    settings = settings.model_copy(update={"tool_start_timeout_s": 120.0})
+    before = memory_mb()
+    async with remote(effects, http) as server:
+        specs = [ServerSpec(name=f"web-{n}", transport="http", url=url) for n, url in enumerate(server.urls)]
+        specs += [local(f"piped-{n}", effects) for n in range(stdio)]
+        async with ToolMesh(specs, settings) as mesh:
+            began = time.perf_counter()
+            tools = await mesh.capabilities()
+            took = time.perf_counter() - began
+            up = sum(one.state == "up" for one in mesh.status())
+            async with asyncio.TaskGroup() as group:
+                for spec in specs:
+                    group.create_task(
+                        mesh.call(f"{spec.name}__read", _ARGUMENTS, scope="bench", idempotency_key="once")
+                    )
+            after = memory_mb()
+    return {
+        "connected_http": http,
+        "connected_stdio": stdio,
+        "connected": up,
+        "connect_s": round(took, 2),
+        "connected_mb": round(after - before, 1),
+        "tools_listed": len(tools),
+    }
