@@ -20,6 +20,7 @@ from chimera.guards.permissions.values import Entity, Uid
 from chimera.guards.policy.document import Policy, read_policy
 from chimera.guards.policy.proposing import Proposals
 from chimera.guards.settling import Effect, Settling
+from chimera.guards.tool_changes import ToolChanges
 from chimera.review.answers import kind_of, why_unusable
 from chimera.review.queue import Asked, ReviewQueue
 from chimera.store.audit import AuditEvent, AuditLog
@@ -50,6 +51,7 @@ class Decisions:
         reviews: ReviewQueue,
         proposals: Proposals,
         incidents: Incidents,
+        tools: ToolChanges,
         audit: AuditLog,
         clock: Clock,
         new_id: NewId,
@@ -61,7 +63,7 @@ class Decisions:
         self._policies: PolicyStore = proposals.store
         self._incidents = incidents
         self._open_incidents = IncidentStore(pool)
-        self._settling = Settling(people, proposals, self._open_incidents, clock)
+        self._settling = Settling(people, proposals, self._open_incidents, tools, clock)
         self._audit = audit
         self._new_id = new_id
 

@@ -15,9 +15,11 @@ from chimera.guards.permissions.people import People
 from chimera.guards.permissions.permitted import Permitted
 from chimera.guards.permissions.policies import shipped_policies
 from chimera.guards.policy.proposing import Proposals
+from chimera.guards.tool_changes import ToolChanges
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
 from chimera.store.grants import GrantStore
+from chimera.store.pins import PinStore
 from chimera.store.policies import PolicyStore
 from chimera.store.postgres import Pool
 from chimera.store.principals import PrincipalStore
@@ -25,7 +27,7 @@ from chimera.store.principals import PrincipalStore
 
 @dataclass(frozen=True)
 class Oversight:
-    """Who there is, what they may and what they decide; incidents, and policies that were put forward."""
+    """Who there is, what they may and what they decide; incidents, and policies and tools put forward."""
 
     first: FirstStart
     principals: PrincipalStore
@@ -35,6 +37,7 @@ class Oversight:
     permitted: Permitted
     incidents: Incidents
     proposals: Proposals
+    tool_changes: ToolChanges
     decisions: Decisions
 
 
@@ -58,6 +61,7 @@ def oversee(
         new_id=new_id,
     )
     proposals = Proposals(pool, PolicyStore(pool, audit), reviews, audit, clock, new_id)
+    tool_changes = ToolChanges(pool, PinStore(pool), reviews, audit, clock, new_id)
     return Oversight(
         first=first,
         principals=principals,
@@ -67,5 +71,6 @@ def oversee(
         permitted=Permitted(authorizer, grants, clock, people=people),
         incidents=incidents,
         proposals=proposals,
-        decisions=Decisions(pool, people, reviews, proposals, incidents, audit, clock, new_id),
+        tool_changes=tool_changes,
+        decisions=Decisions(pool, people, reviews, proposals, incidents, tool_changes, audit, clock, new_id),
     )

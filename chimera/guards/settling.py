@@ -1,4 +1,4 @@
-"""What an answer would change, and whether whoever gives it may: a question of a mission, a policy, or an incident."""
+"""What an answer would change, and whether whoever gives it may: a mission, a policy, an incident, or changed tools."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -10,6 +10,7 @@ from chimera.guards.incidents import released
 from chimera.guards.permissions.people import People
 from chimera.guards.permissions.values import Entity, Uid
 from chimera.guards.policy.proposing import Proposals
+from chimera.guards.tool_changes import ToolChanges
 from chimera.review.answers import kind_of
 from chimera.review.queue import Asked
 from chimera.store.audit import AuditEvent
@@ -25,8 +26,11 @@ Effect = Callable[[Connection], Awaitable[list[AuditEvent]]]
 class Settling:
     """Asks the permissions about an answer, and prepares what it changes."""
 
-    def __init__(self, people: People, proposals: Proposals, incidents: IncidentStore, clock: Clock) -> None:
+    def __init__(
+        self, people: People, proposals: Proposals, incidents: IncidentStore, tools: ToolChanges, clock: Clock
+    ) -> None:
         self._people = people
+        self._tools = tools
         self._proposals = proposals
         self._incidents = incidents
         self._clock = clock
@@ -48,16 +52,23 @@ class Settling:
                 if incident is None:
                     raise InputError("this question is about no incident")
                 return await self.of_incident(incident, asked.item.id, decision)
+            case "changed_tools":
+                row = await self._tools.pins.asked_by(asked.item.id)
+                await self._may_answer(asked, decision)
+                return self._tools.settled(row, decision)
             case _:
-                await self._people.require(
-                    decision.reviewer,
-                    "review.answer",
-                    _question(asked),
-                    asked.tenant,
-                    mission_id=asked.item.mission_id,
-                    answer=decision.action,
-                )
+                await self._may_answer(asked, decision)
                 return _nothing
+
+    async def _may_answer(self, asked: Asked, decision: ReviewDecision) -> None:
+        await self._people.require(
+            decision.reviewer,
+            "review.answer",
+            _question(asked),
+            asked.tenant,
+            mission_id=asked.item.mission_id,
+            answer=decision.action,
+        )
 
     async def of_policy(self, row: Mapping[str, Any], item_id: str, decision: ReviewDecision) -> Effect:
         """What an answer changes about a policy, by the question ``item_id``.

@@ -9,7 +9,7 @@ from chimera.review.answers import kind_of
 from chimera.store.postgres import Connection, Pool, fetch, fetch_one
 from chimera.store.values import as_json, as_stored, is_uuid
 
-OWN_KINDS = frozenset({"policy", "incident"})
+OWN_KINDS = frozenset({"policy", "incident", "changed_tools"})
 """Kinds of questions that Chimera asks about itself, with or without a mission. No mission may pretend to."""
 _INSERT = (
     "INSERT INTO reviews (id, mission_id, tenant, point, question, payload, confidence, reasons, state, decision, "

@@ -20,7 +20,7 @@ def question(item: ReviewItem) -> Panel:
     parts: list[RenderableType] = [Text(clean(item.question), style="bold"), Text()]
     parts.append(payload(item.payload))
     parts += [Text.assemble(("because ", "dim"), line(reason, 400)) for reason in item.reasons]
-    if item.payload.get("kind") not in ("policy", "incident"):
+    if item.payload.get("kind") not in ("policy", "incident", "changed_tools"):
         parts.append(Text(f"confidence {item.confidence:.2f}", style="dim"))
     title = Text(f"{item.point} review {short(item.id)}", style="bold magenta")
     return Panel(Group(*parts), title=title, title_align="left", border_style="magenta")
@@ -29,7 +29,7 @@ def question(item: ReviewItem) -> Panel:
 def payload(content: dict[str, Any]) -> RenderableType:
     """What is to be approved: a plan as a table, an answer as text, a tool call with its arguments, else JSON.
 
-    A policy is shown as what it changes, an incident as what happened.
+    A policy is shown as what it changes, an incident as what happened, tools as what they say now and said before.
     """
     if content.get("kind") == "plan":
         return plan_table(Plan.model_validate(content["plan"]))
@@ -39,6 +39,8 @@ def payload(content: dict[str, Any]) -> RenderableType:
         return policy_changes(content)
     if content.get("kind") == "incident":
         return incident_table(content)
+    if content.get("kind") == "changed_tools":
+        return tool_changes(content)
     if "capability" in content:
         call = Text.assemble(("tool ", "dim"), (line(content["capability"], 120), "bold"))
         return Group(call, Text(_cut(_json(content.get("arguments", {})))))
@@ -83,6 +85,24 @@ def policy_changes(content: dict[str, Any]) -> RenderableType:
     compared = line(content.get("compared_with", ""), 8)
     about = Text(f"policy {line(content.get('digest', ''), 32)}, compared with {compared}", style="dim")
     return Group(found, about)
+
+
+def tool_changes(content: dict[str, Any]) -> RenderableType:
+    """What a tool server says now, beside what was pinned of it: a line for each part of each tool."""
+    found = Table(box=None, pad_edge=False, header_style="dim")
+    found.add_column("tool", no_wrap=True)
+    found.add_column("what changed", overflow="fold")
+    changes: Sequence[Mapping[str, Any]] = content.get("changes") or []
+    for change in changes:
+        style = "yellow" if change.get("held") else "dim"
+        found.add_row(Text(line(change.get("tool", ""), 60), style=style), Text(line(change.get("said", ""), 300)))
+        parts: Mapping[str, Mapping[str, Any]] = change.get("parts") or {}
+        for part, texts in parts.items():
+            for when in ("before", "now"):
+                if texts.get(when) is not None:
+                    found.add_row("", Text.assemble((f"{part} {when} ", "dim"), _cut(str(texts[when]))))
+    about = f"server {line(content.get('server', ''), 60)} {line(content.get('version', ''), 40)}"
+    return Group(found, Text(f"{about}, which is {line(content.get('identity', ''), 200)}", style="dim"))
 
 
 def incident_table(content: dict[str, Any]) -> Table:

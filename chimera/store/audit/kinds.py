@@ -22,6 +22,7 @@ class Category(StrEnum):
     PERMISSION = "permission"
     PRINCIPAL = "principal"
     INCIDENT = "incident"
+    TOOLS = "tools"
     OTHER = "other"
 
 
@@ -56,7 +57,7 @@ class Kind:
 
 _MISSION, _GUARD, _REVIEW = Category.MISSION, Category.GUARD, Category.REVIEW
 _POLICY, _PERMISSION, _INCIDENT = Category.POLICY, Category.PERMISSION, Category.INCIDENT
-_PRINCIPAL = Category.PRINCIPAL
+_PRINCIPAL, _TOOLS = Category.PRINCIPAL, Category.TOOLS
 _ENTITY, _LIFE = Ocsf.ENTITY_MANAGEMENT, Ocsf.APPLICATION_LIFECYCLE
 
 KINDS: Mapping[str, Kind] = {
@@ -99,6 +100,12 @@ KINDS: Mapping[str, Kind] = {
             CREATE,
             Threat.CRITICAL,
         ),
+        Kind("tools.added", _TOOLS, "A tool server was registered, or a version of one", _ENTITY, CREATE),
+        Kind("tools.routed", _TOOLS, "Another version of a tool server serves", _ENTITY, UPDATE),
+        Kind("tools.pinned", _TOOLS, "What tools say of themselves was pinned", _ENTITY, CREATE),
+        Kind("tools.held", _TOOLS, "Tools changed since they were pinned", Ocsf.DETECTION_FINDING, CREATE, Threat.HIGH),
+        Kind("tools.approved", _TOOLS, "A human let changed tools be used", _ENTITY, UPDATE),
+        Kind("tools.rejected", _TOOLS, "A human refused changed tools", _ENTITY, UPDATE),
         Kind("incident.released", _INCIDENT, "A human ended a security incident", Ocsf.INCIDENT_FINDING, CLOSE),
     )
 }

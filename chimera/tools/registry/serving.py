@@ -1,0 +1,111 @@
+"""From what is registered to what the mesh connects: specs with the values of the variables that an entry names."""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SecretStr, ValidationError
+
+from chimera.core.errors import SettingsInvalid
+from chimera.core.invalid import first_problem
+from chimera.tools.mesh.servers import ServerSpec
+from chimera.tools.registry.model import Auth, ServerEntry, Variable
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+# What a package runner needs beside PATH and HOME to find its cache; by custom none of these holds a secret.
+_RUNNER = (
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "UV_CACHE_DIR",
+    "UV_OFFLINE",
+    "NPM_CONFIG_CACHE",
+    "NPM_CONFIG_OFFLINE",
+    "XDG_CACHE_HOME",
+)
+
+
+def missing(entry: ServerEntry, environ: Mapping[str, str] | None = None) -> list[str]:
+    """The variables that an entry needs and that are not set."""
+    known = os.environ if environ is None else environ
+    defaulted = {
+        name for item in (*entry.env, *entry.headers) for name, given in _VARIABLE.findall(item.value) if given
+    }
+    return [name for name in entry.names() if not known.get(name) and name not in defaulted]
+
+
+def to_spec(
+    entry: ServerEntry, environ: Mapping[str, str] | None = None, *, place: str = "", name: str = ""
+) -> ServerSpec:
+    """How the mesh reaches an entry: one replica of it, at ``place``, under ``name``.
+
+    Raises:
+        SettingsInvalid: a variable that it needs is not set, or this transport or authorisation is not spoken.
+    """
+    known = os.environ if environ is None else environ
+    if absent := missing(entry, known):
+        raise SettingsInvalid(
+            f"tool server {entry.name} needs {', '.join(absent)}",
+            remedy="Set them in the environment of Chimera; the registry keeps names only.",
+        )
+    if entry.package is not None and entry.package.registry == "oci" and re.fullmatch("[0-9a-f]{40}", entry.version):
+        raise SettingsInvalid(
+            f"tool server {entry.name} is known by the commit of its source, and not by an image that can be run",
+            remedy="Register it with the digest of its image: IMAGE@sha256:...",
+        )
+    if entry.transport == "sse" or entry.auth.kind == "oauth":
+        what = "the transport SSE" if entry.transport == "sse" else "OAuth client credentials"
+        raise SettingsInvalid(
+            f"tool server {entry.name} uses {what}, which the mesh does not speak",
+            remedy="Put a gateway in front of it that speaks streamable HTTP, or give a token as ${NAME}.",
+        )
+
+    def fill(text: str) -> str:
+        return _VARIABLE.sub(lambda found: known.get(found[1]) or found[2] or "", text)
+
+    fields: dict[str, Any] = {"name": name or entry.name, "transport": entry.transport}
+    if entry.transport == "stdio":
+        command = entry.package.command() if entry.package else [entry.command]
+        env = {key: value for key in _RUNNER if (value := known.get(key)) and "${" not in value}
+        env |= {item.name: value for item in entry.env if (value := _value(item, known, fill))}
+        fields |= {
+            "command": command[0],
+            "args": [*_forwarded(command[1:], entry), *(fill(part) for part in entry.args)],
+            "env": {key: SecretStr(value) for key, value in env.items()},
+        }
+    else:
+        headers = {item.name: fill(item.value) for item in entry.headers} | _authorised(entry.auth, known)
+        fields |= {
+            "url": fill(place or entry.urls[0]),
+            "headers": {key: SecretStr(value) for key, value in headers.items()},
+        }
+    try:
+        return ServerSpec.model_validate(fields)
+    except ValidationError as error:
+        raise SettingsInvalid(
+            f"tool server {entry.name}: {first_problem(error)}"
+        ) from None  # the cause would show values
+
+
+def _value(item: Variable, known: Mapping[str, str], fill: Any) -> str:
+    return fill(item.value) if item.value else known.get(item.name, "")
+
+
+def _forwarded(arguments: list[str], entry: ServerEntry) -> list[str]:
+    """A container sees only the variables that are named to it; their values stay off the command line."""
+    if entry.package is None or entry.package.registry != "oci":
+        return arguments
+    passed = [part for item in entry.env for part in ("-e", item.name)]
+    return [*arguments[:-1], *passed, arguments[-1]]
+
+
+def _authorised(auth: Auth, known: Mapping[str, str]) -> dict[str, str]:
+    secret = known.get(auth.secret, "")
+    match auth.kind:
+        case "bearer":
+            return {"Authorization": f"Bearer {secret}"}
+        case "header":
+            return {auth.header: secret}
+        case _:
+            return {}
