@@ -45,6 +45,7 @@ from chimera.store.circuits import RedisCircuits
 from chimera.store.effects import EffectJournal
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
+from chimera.store.kept import RedisCache
 from chimera.store.limits import RedisBuckets
 from chimera.store.migrate import ensure_schema
 from chimera.store.missions import MissionStore
@@ -57,6 +58,7 @@ from chimera.tools.mesh.servers import ServerSpec, configured, first_party
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from redis.asyncio import Redis
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ async def open_app(
         redis = await stack.enter_async_context(open_redis(redis_url))
         saver = await stack.enter_async_context(open_saver(pool))
         servers = await asyncio.to_thread(tool_servers, settings)
-        mesh = await stack.enter_async_context(ToolMesh(servers, settings, clock, RedisCircuits(redis)))
+        mesh = await stack.enter_async_context(_mesh(servers, settings, clock, redis))
         agent = build_agent(checkpointer=saver)
         signer = await asyncio.to_thread(load_signer, settings)
         audit, usage = AuditLog(pool, clock, signer), UsageLog(pool)
@@ -194,6 +196,12 @@ def tool_servers(settings: Settings) -> list[ServerSpec]:
     """Our own, those of installed plug-ins, and those of the settings; reads files."""
     plugged_in = [spec for found in plugins(SERVERS) for spec in found.make_all(settings, ServerSpec)]
     return [*first_party(settings), *plugged_in, *configured(settings)]
+
+
+def _mesh(servers: list[ServerSpec], settings: Settings, clock: Clock, redis: "Redis") -> ToolMesh:
+    """The mesh, with what all processes know together."""
+    shared, cache = RedisBuckets(redis, prefix="chimera:quota"), RedisCache(redis, prefix="chimera:result")
+    return ToolMesh(servers, settings, clock, circuits=RedisCircuits(redis), buckets=shared, cache=cache)
 
 
 async def _endpoints(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:

@@ -30,7 +30,8 @@
     │   ├── ToolServerDown                CH602
     │   ├── ToolTimeout                   CH603
     │   ├── ToolResultTooLarge            CH604
-    │   └── ToolRefused                   CH605
+    │   ├── ToolRefused                   CH605
+    │   └── ToolBusy                      CH606  its quota is used up
     ├── MissionError                      CH700  a mission cannot go on
     │   ├── BudgetExceeded                CH701
     │   ├── ConflictError                 CH702
@@ -311,6 +312,14 @@ class ToolRefused(ToolFailed):
 
     code = "CH605"
     remedy = "Read the tool's reason; usually an argument is wrong."
+
+
+class ToolBusy(ToolFailed):
+    """The quota of the tool's server is used up for longer than the call may wait."""
+
+    code = "CH606"
+    remedy = "Try later, or raise the server's quota where it is configured."
+    retryable = True
 
 
 class MissionError(ChimeraError):

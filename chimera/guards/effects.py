@@ -10,7 +10,7 @@ from chimera.core.seats import away
 from chimera.core.timing import spent
 from chimera.guards.request import sealed
 from chimera.store.effects import EffectJournal
-from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
 
 
 class ToolCatalog(Protocol):
@@ -32,6 +32,7 @@ class ToolPort(ToolCatalog, Protocol):
         scope: str,
         idempotency_key: str,
         deadline_s: float | None = None,
+        requester: Requester = NOBODY,
     ) -> ToolResult:
         """Call one tool on behalf of the mission ``scope``."""
         ...
@@ -58,6 +59,7 @@ class ApprovedCall:
     key: str
     decision: Decision
     sealed: str
+    requester: Requester = NOBODY
 
     @staticmethod
     def seal(name: str, arguments: Mapping[str, Any]) -> str:
@@ -112,5 +114,9 @@ class Effects:
         async with away():
             with spent("tool"):
                 return await self._tools.call(
-                    call.capability.name, dict(call.arguments), scope=call.mission_id, idempotency_key=call.key
+                    call.capability.name,
+                    dict(call.arguments),
+                    scope=call.mission_id,
+                    idempotency_key=call.key,
+                    requester=call.requester,
                 )

@@ -27,7 +27,7 @@ from chimera.guards.request import Edge, GuardRequest
 from chimera.store.events import EventBus
 from chimera.store.missions import MissionStore
 from chimera.store.usage import UsageLog
-from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.capability import Capability, Requester, ToolResult
 
 
 class EdgeServices(Protocol):
@@ -233,6 +233,7 @@ async def _perform(
         key=key,
         decision=Decision.model_validate(call["decision"]),
         sealed=call["sealed"],
+        requester=Requester(_agent(state), str(state["mission"].get("tenant", "default"))),
     )
     await _tell(state, services, "tool", capability=call["name"])
     try:

@@ -1,5 +1,6 @@
 """What a tool is and what it gives back, independent of the server behind it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
@@ -23,6 +24,17 @@ class Capability(Contract):
     read_only: bool = False
     idempotent: bool = False
     destructive: bool = True
+
+
+@dataclass(frozen=True)
+class Requester:
+    """On whose account a tool is called: quotas are counted by it, and what is kept is kept for its tenant."""
+
+    agent: str = ""
+    tenant: str = "default"
+
+
+NOBODY = Requester()
 
 
 class ToolResult(Contract):

@@ -27,7 +27,7 @@ from chimera.guards.effects import ApprovedCall, Effects
 from chimera.store.effects import EffectJournal
 from chimera.store.missions import MissionStore
 from chimera.store.postgres import Pool, fetch, open_pool
-from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
 
 ARGUMENTS = {"text": "hello"}
 
@@ -45,7 +45,14 @@ class Port:
         return []
 
     async def call(
-        self, name: str, arguments: dict[str, Any], *, scope: str, idempotency_key: str, deadline_s: float | None = None
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        scope: str,
+        idempotency_key: str,
+        deadline_s: float | None = None,
+        requester: Requester = NOBODY,
     ) -> ToolResult:
         self.calls.append((name, arguments, scope, idempotency_key))
         self.entered.set()

@@ -17,7 +17,7 @@ from chimera.guards.effects import Effects, ToolListing
 from chimera.nodes.context import Context
 from chimera.nodes.judge import JudgeRequest
 from chimera.store.effects import EffectJournal
-from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
 
 SEARCH = Capability(
     name="notes__search",
@@ -54,7 +54,14 @@ class SimulatedTools:
         return [SEARCH]
 
     async def call(
-        self, name: str, arguments: dict[str, Any], *, scope: str, idempotency_key: str, deadline_s: float | None = None
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        scope: str,
+        idempotency_key: str,
+        deadline_s: float | None = None,
+        requester: Requester = NOBODY,
     ) -> ToolResult:
         """Answer at once."""
         self.calls += 1

@@ -36,11 +36,14 @@ async def whole(chunks: AsyncIterator[bytes], limit: int, request_id: int) -> As
         yield fault_answer(request_id, Fault.MALFORMED, _NO_MESSAGE)
 
 
-async def events(chunks: AsyncIterator[bytes], limit: int, request_id: int | None) -> AsyncIterator[bytes]:
+async def events(
+    chunks: AsyncIterator[bytes], limit: int, request_id: int | None, *, opening: bool = False
+) -> AsyncIterator[bytes]:
     """An event stream (WHATWG server-sent events): whole events that the session can take, or a last one with a fault.
 
-    ``request_id`` is None for the stream of the server's own messages. The reader closes the stream when it has its
-    answer; so one that ends by itself is unfinished, unless its events were numbered: then the reader resumes it.
+    ``request_id`` is None for the stream of the server's own messages; ``opening``: it may name an endpoint. The reader
+    closes the stream when it has its answer; so one that ends by itself is unfinished, unless its events were numbered:
+    then the reader resumes it.
     """
     resumable = False
     fault, reason = Fault.LOST, _UNFINISHED
@@ -49,7 +52,7 @@ async def events(chunks: AsyncIterator[bytes], limit: int, request_id: int | Non
             name, data, numbered = _parse(event)
             resumable = resumable or numbered
             kind = kind_of(data) if data else Kind.REQUEST  # without data it only numbers the stream
-            if name == b"message" and kind in (Kind.ANSWER, Kind.REQUEST):
+            if (name == b"message" and kind in (Kind.ANSWER, Kind.REQUEST)) or (opening and name == b"endpoint"):
                 yield b"\n".join(_NEWLINE.split(event)) + b"\n\n"
             elif name == b"message" and kind is Kind.BROKEN and request_id is not None:
                 fault, reason, resumable = Fault.MALFORMED, _NO_MESSAGE, False

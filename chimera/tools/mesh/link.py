@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import httpx
-from langchain_mcp_adapters.sessions import Connection, StdioConnection, StreamableHttpConnection
+from langchain_mcp_adapters.sessions import Connection, SSEConnection, StdioConnection, StreamableHttpConnection
 
+from chimera.core.clock import SystemClock
 from chimera.core.errors import ToolServerDown
 from chimera.core.settings import Settings
 from chimera.tools.mesh import child
 from chimera.tools.mesh.lines import line_encoding
+from chimera.tools.mesh.oauth import Tokens
 from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.untrusted import one_line
 from chimera.tools.mesh.web import BoundedClient
@@ -45,11 +47,14 @@ class Link:
             ToolServerDown: the command or the folder is not there.
         """
         spec = self._spec
-        if spec.transport == "http":
+        if spec.transport != "stdio":
             self._trust = _trust()
+        if spec.transport == "http":
             return StreamableHttpConnection(
                 transport="streamable_http", url=spec.url, httpx_client_factory=self._open_web
             )
+        if spec.transport == "sse":
+            return SSEConnection(transport="sse", url=spec.url, httpx_client_factory=self._open_web)
         env = {name: value.get_secret_value() for name, value in spec.env.items()}
         command = shutil.which(_from(spec.cwd, spec.command), path=env.get("PATH"))
         if command is None:
@@ -78,7 +83,10 @@ class Link:
     ) -> BoundedClient:
         """The adapters' client factory; its arguments are empty, for the connection names none."""
         secret = {name: value.get_secret_value() for name, value in self._spec.headers.items()}
-        self._web = BoundedClient(self._limit, secret, self._trust or _trust())
+        oauth, trust = self._spec.oauth, self._trust or _trust()
+        tokens = Tokens(oauth, SystemClock(), trust) if oauth is not None else None
+        apart = self._spec.transport == "sse"
+        self._web = BoundedClient(self._limit, secret, trust, tokens=tokens, answers_apart=apart)
         return self._web
 
 

@@ -9,9 +9,13 @@ from typing import Any, Self
 from chimera.core.clock import Clock, SystemClock
 from chimera.core.errors import SettingsInvalid, ToolRefused, ToolServerDown, ToolUnknown
 from chimera.core.settings import Settings
-from chimera.tools.capability import Capability, ToolResult
+from chimera.models.limits import Buckets, LocalBuckets
+from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
+from chimera.tools.mesh.kept import Cache, KeptResults, key_of
+from chimera.tools.mesh.quotas import Quotas
 from chimera.tools.mesh.replicas import Replicas, ServerStatus
 from chimera.tools.mesh.servers import ServerSpec
+from chimera.tools.mesh.standins import stand_in
 from chimera.tools.mesh.untrusted import one_line
 from chimera.tools.mesh.upkeep import Circuits, Upkeep
 
@@ -33,9 +37,12 @@ class ToolMesh:
         specs: list[ServerSpec],
         settings: Settings,
         clock: Clock | None = None,
+        *,
         circuits: Circuits | None = None,
+        buckets: Buckets | None = None,
+        cache: Cache | None = None,
     ) -> None:
-        """``circuits``: shares with other processes which endpoints fail."""
+        """What processes share, if they do: which endpoints fail, what quotas still allow, results that are kept."""
         names = sorted(spec.name for spec in specs)
         if len(set(names)) != len(names):
             raise SettingsInvalid(f"two tool servers have the same name, among {', '.join(names)}")
@@ -43,6 +50,8 @@ class ToolMesh:
         self._pick = random.Random()  # noqa: S311 - spreads load, guards nothing
         clock, starts = clock or SystemClock(), asyncio.Semaphore(STARTS)
         self._servers = {spec.name: Replicas(spec, settings, clock, starts, self._pick) for spec in specs}
+        self._quotas = Quotas(LocalBuckets(clock), buckets)
+        self._kept = KeptResults(cache) if cache is not None else None
         self.upkeep = Upkeep(list(self._servers.values()), settings, clock, circuits)
         self._keeping: asyncio.Task[None] | None = None
 
@@ -86,14 +95,16 @@ class ToolMesh:
         scope: str,
         idempotency_key: str,
         deadline_s: float | None = None,
+        requester: Requester = NOBODY,
     ) -> ToolResult:
-        """Call a tool by its full name, ``server__tool``.
+        """Call a tool by its full name, ``server__tool``, on account of ``requester``.
 
         Scope (whose artifacts the call may see) and key (the same for each repetition of one call) travel beside the
         arguments, where no model writes. ``deadline_s`` bounds all of it, starts included; default: the settings'
         ``tool_timeout_s``. When one replica fails, another is asked, or the same after a new start, if the call was
         certainly not carried out before or the tool says that repeating it does no harm. A second replica is asked
-        beside one that is late, for tools that do no harm twice.
+        beside one that is late, for tools that do no harm twice. A server's quota is waited for; a result that is kept
+        is given again; and when the server cannot be reached, one that its entry names may stand in.
 
         Raises:
             ToolUnknown: no such server, or it has no such usable tool.
@@ -102,7 +113,7 @@ class ToolMesh:
             ToolTimeout: no answer before the deadline; the server was told to stop.
             ToolResultTooLarge: more than the settings' ``tool_result_max_bytes``.
             ToolRefused: the server gave a reason instead of a result, or the arguments cannot be sent.
-            ToolFailed: the answer is not a valid tool result.
+            ToolBusy: the server's quota is used up until then. ToolFailed: the answer is not a valid tool result.
         """
         self._must_be_open()
         server = self._servers.get(name.partition("__")[0])
@@ -110,7 +121,46 @@ class ToolMesh:
             raise ToolUnknown(f"{one_line(name, 120)}: there is no server of that name", tool=name[:120])
         sendable = _sendable(name, arguments, self._settings.tool_argument_max_bytes)
         seconds = self._settings.tool_timeout_s if deadline_s is None else deadline_s
-        return await server.call(name, sendable, {SCOPE_META: scope, KEY_META: idempotency_key}, seconds)
+        until = asyncio.get_running_loop().time() + seconds
+        tool, keep_s = server.tool(name), server.spec.cache_s
+        kept = key_of(tool, sendable, requester) if self._kept and keep_s and tool and tool.read_only else ""
+        if self._kept and kept and (known := await self._kept.get(kept)) is not None:
+            return known
+        meta = {SCOPE_META: scope, KEY_META: idempotency_key}
+        try:
+            result = await self._ask(server, name, sendable, meta, requester, until)
+        except ToolServerDown as error:
+            other = self._stand_in(server, tool, sendable, error)
+            if other is None:
+                raise
+            result = await self._ask(*other, sendable, meta, requester, until)
+        if self._kept and kept:
+            await self._kept.put(kept, result, keep_s)
+        return result
+
+    async def _ask(
+        self,
+        server: Replicas,
+        name: str,
+        arguments: dict[str, Any],
+        meta: dict[str, str],
+        requester: Requester,
+        until: float,
+    ) -> ToolResult:
+        await self._quotas.admit(server.spec.name, server.spec.quota, requester, until)
+        return await server.call(name, arguments, meta, until - asyncio.get_running_loop().time())
+
+    def _stand_in(
+        self, server: Replicas, tool: Capability | None, arguments: dict[str, Any], error: ToolServerDown
+    ) -> tuple[Replicas, str] | None:
+        """Who may be asked instead. Not when the call may have been carried out and would be again."""
+        surely_not = error.context.get("outcome") == "not done"
+        if tool is None or not (surely_not or tool.read_only or tool.idempotent):
+            return None
+        for other in (self._servers[name] for name in server.spec.fallbacks if name in self._servers):
+            if (found := stand_in(tool, arguments, other.tools())) is not None:
+                return other, found.name
+        return None
 
     def status(self) -> list[ServerStatus]:
         """The state of every server as far as it is known, by name. Starts nothing."""

@@ -31,7 +31,7 @@ class ServerStatus(Contract):
     """One server, for people to read. It is as well as its best replica."""
 
     name: str
-    transport: Literal["stdio", "http"]
+    transport: Literal["stdio", "http", "sse"]
     state: Literal["idle", "starting", "up", "down"]
     tools: list[str] = Field(default_factory=list, description="full names")
     dropped: list[str] = Field(default_factory=list, description="tools that cannot be used, each with its reason")
@@ -98,7 +98,7 @@ class Replicas:
 
     async def call(self, name: str, arguments: dict[str, Any], meta: dict[str, str], seconds: float) -> ToolResult:
         """Call a tool by its full name. Raises what ``ToolMesh.call`` says."""
-        call = _Call(name, arguments, meta, seconds, asyncio.get_running_loop().time() + seconds, self._tool(name))
+        call = _Call(name, arguments, meta, seconds, asyncio.get_running_loop().time() + seconds, self.tool(name))
         for _ in range(ATTEMPTS):
             replica = self._choose(call)
             if replica is None:
@@ -108,7 +108,7 @@ class Replicas:
             except Late as late:
                 raise _late(call, self.spec.name, sent=call.sent or late.sent) from None
             except Lost:
-                call.tool = call.tool or self._tool(name)
+                call.tool = call.tool or self.tool(name)
                 if call.sent and not call.repeatable:
                     break
         raise self._gave_up(call)
@@ -138,7 +138,7 @@ class Replicas:
         """End all replicas for good; the tasks are done when their processes are gone."""
         return set(itertools.chain.from_iterable(replica.keeper.close() for replica in self.replicas))
 
-    def _tool(self, name: str) -> Capability | None:
+    def tool(self, name: str) -> Capability | None:
         """What the tool is: what the first replica that knows it says."""
         short = name.partition("__")[2]
         return next((found for one in self.replicas if (found := one.keeper.known.tools.get(short))), None)

@@ -15,6 +15,8 @@ from chimera.core.contracts import Contract
 from chimera.core.errors import SettingsInvalid
 from chimera.core.invalid import first_problem
 from chimera.core.settings import Settings
+from chimera.tools.mesh.oauth import ClientCredentials
+from chimera.tools.mesh.quotas import Quota
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 FIRST_PARTY = ("files", "trends")
@@ -46,7 +48,7 @@ class ServerSpec(Contract):
     """How to reach one tool server. What may hold a secret is not shown by ``repr``."""
 
     name: str = Field(pattern=NAME, description="prefix of its tools")
-    transport: Literal["stdio", "http"]
+    transport: Literal["stdio", "http", "sse"]
     command: str = Field(default="", description="stdio: the program")
     args: list[str] = Field(default_factory=list, repr=False)
     env: dict[str, Annotated[SecretStr, AfterValidator(_expanded)]] = Field(
@@ -57,6 +59,10 @@ class ServerSpec(Contract):
     headers: dict[str, SecretStr] = Field(default_factory=dict)
     replicas: list[str] = Field(default_factory=list, repr=False, description="http: further endpoints of the same")
     instances: int = Field(default=1, ge=1, le=INSTANCES_MAX, description="stdio: processes of the same")
+    quota: Quota = Quota()
+    cache_s: float = Field(default=0, ge=0, description="how long results of tools that only read are kept")
+    fallbacks: list[str] = Field(default_factory=list, description="servers whose tools of the same name may stand in")
+    oauth: ClientCredentials | None = Field(default=None, description="http: where tokens come from")
 
     def endpoints(self) -> "list[ServerSpec]":
         """One for each replica."""
@@ -66,9 +72,10 @@ class ServerSpec(Contract):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "ServerSpec":
-        if self.transport == "stdio" and (not self.command or self.url or self.headers or self.replicas):
-            raise ValueError("a stdio server has a command, and neither url, headers nor replicas")
-        if self.transport == "http":
+        remote = self.url or self.headers or self.replicas or self.oauth
+        if self.transport == "stdio" and (not self.command or remote):
+            raise ValueError("a stdio server has a command, and neither url, headers, replicas nor oauth")
+        if self.transport != "stdio":
             for url in (self.url, *self.replicas):
                 parts = urlsplit(url)
                 if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -105,13 +112,27 @@ def first_party(settings: Settings) -> list[ServerSpec]:
     ]
 
 
+class _OAuth(BaseModel):
+    """Client credentials; values may hold ``${NAME}``, as everywhere in the file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token_url: str
+    client_id: str
+    client_secret: str
+    scopes: list[str] = Field(default_factory=list)
+
+
+_Named = Literal["stdio", "http", "streamable-http", "streamable_http", "sse"]
+
+
 class _Entry(BaseModel):
     """One value of ``mcpServers``, as Claude and other MCP clients write it."""
 
     model_config = ConfigDict(extra="forbid")
 
-    type: Literal["stdio", "http", "streamable-http", "streamable_http"] | None = None
-    transport: Literal["stdio", "http", "streamable-http", "streamable_http"] | None = None
+    type: _Named | None = None
+    transport: _Named | None = None
     description: str = ""
     disabled: bool = False
     command: str = ""
@@ -122,6 +143,10 @@ class _Entry(BaseModel):
     headers: dict[str, str] = Field(default_factory=dict)
     replicas: list[str] = Field(default_factory=list)
     instances: int = 1
+    quota: Quota = Quota()
+    cache_s: float = 0
+    fallbacks: list[str] = Field(default_factory=list)
+    oauth: _OAuth | None = None
 
 
 class _Config(BaseModel):
@@ -182,9 +207,13 @@ def _spec(path: Path, name: str, entry: _Entry, known: Mapping[str, str]) -> Ser
 
     named = entry.type or entry.transport
     stdio = named == "stdio" if named else not entry.url
+    oauth = entry.oauth and {
+        **entry.oauth.model_dump(),
+        **{key: fill(getattr(entry.oauth, key)) for key in ("token_url", "client_id", "client_secret")},
+    }
     fields: dict[str, Any] = {
         "name": name,
-        "transport": "stdio" if stdio else "http",
+        "transport": "stdio" if stdio else "sse" if named == "sse" else "http",
         "command": fill(entry.command),
         "args": [fill(item) for item in entry.args],
         "env": {key: fill(item) for key, item in entry.env.items()},
@@ -193,6 +222,10 @@ def _spec(path: Path, name: str, entry: _Entry, known: Mapping[str, str]) -> Ser
         "headers": {key: fill(item) for key, item in entry.headers.items()},
         "replicas": [fill(url) for url in entry.replicas],
         "instances": entry.instances,
+        "quota": entry.quota,
+        "cache_s": entry.cache_s,
+        "fallbacks": entry.fallbacks,
+        "oauth": oauth,
     }
     try:
         return ServerSpec.model_validate(fields)

@@ -34,7 +34,7 @@ class Upkeep:
         self._remote = {
             digest(one.url): server.replicas[place]
             for server in servers
-            if server.spec.transport == "http"
+            if server.spec.transport != "stdio"
             for place, one in enumerate(server.spec.endpoints())
         }
 

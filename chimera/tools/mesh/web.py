@@ -13,12 +13,14 @@ import anyio
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from chimera.core.errors import ToolServerDown
 from chimera.tools.mesh.bodies import events, whole
 from chimera.tools.mesh.faults import Fault, fault_answer
+from chimera.tools.mesh.oauth import Tokens
 
 CONNECT_S = 10.0
 NOTICE_S = 5.0
-ACCEPTED, NOT_FOUND = 202, 404
+ACCEPTED, UNAUTHORIZED, NOT_FOUND = 202, 401, 404
 _JSON, _EVENTS = "application/json", "text/event-stream"
 
 
@@ -32,11 +34,22 @@ class _Sent(BaseModel):
 class BoundedClient(httpx.AsyncClient):
     """An ``httpx.AsyncClient`` for the MCP transport. An answer, or one event of it, holds at most ``limit`` bytes."""
 
-    def __init__(self, limit: int, headers: dict[str, str], trust: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        limit: int,
+        headers: dict[str, str],
+        trust: ssl.SSLContext,
+        *,
+        tokens: Tokens | None = None,
+        answers_apart: bool = False,
+    ) -> None:
+        """``tokens``: requests are made with one. ``answers_apart``: answers come on the stream of a GET (HTTP+SSE)."""
         # No read deadline: each call has its own, and withdraw() ends what is left of it.
         timeout = httpx.Timeout(None, connect=CONNECT_S)
         # A compressed answer could unfold to any size.
         super().__init__(headers={**headers, "Accept-Encoding": "identity"}, timeout=timeout, verify=trust)
+        self._tokens = tokens
+        self._answers_apart = answers_apart
         self._limit = limit
         self._waits: dict[int, anyio.CancelScope] = {}
 
@@ -50,25 +63,44 @@ class BoundedClient(httpx.AsyncClient):
         if request.method == "DELETE":
             return await self._tell(request, options, status=204)
         if request.method == "GET":
-            response = await super().send(request, **options)
+            response = await self._send(request, **options)
             if response.is_success and isinstance(response.stream, httpx.AsyncByteStream):
-                response.stream = _Body(response.stream, events(self._chunks(response.stream, None), self._limit, None))
+                response.stream = _Body(response.stream, self._events(response.stream))
             return response
         try:
             message = _Sent.model_validate_json(request.content)
         except ValidationError:
             message = _Sent()
+        if self._answers_apart:
+            options["stream"] = True
+            return await _bare(await self._send(request, **options))
         if message.method is None or not isinstance(message.id, int):
             return await self._tell(request, options, status=202)
         return await self._ask(request, options, message.id, opening=message.method == "initialize")
+
+    async def _send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send with a token, if there are any, and with another one when it was refused."""
+        if self._tokens is None:
+            return await super().send(request, **options)
+        token = await self._tokens.current()
+        request.headers["Authorization"] = f"Bearer {token}"
+        response = await super().send(request, **options)
+        if response.status_code == UNAUTHORIZED:
+            await response.aclose()
+            request.headers["Authorization"] = f"Bearer {await self._tokens.current(refused=token)}"
+            response = await super().send(request, **options)
+        return response
+
+    def _events(self, source: httpx.AsyncByteStream) -> AsyncIterator[bytes]:
+        return events(self._chunks(source, None), self._limit, None, opening=self._answers_apart)
 
     async def _tell(self, request: httpx.Request, options: dict[str, Any], status: int) -> httpx.Response:
         """Send what needs no answer. The next request finds out whether the server is there."""
         with anyio.move_on_after(NOTICE_S):
             try:
-                response = await super().send(request, **options)
+                response = await self._send(request, **options)
                 await response.aclose()
-            except httpx.HTTPError:
+            except (httpx.HTTPError, ToolServerDown):
                 pass
         return httpx.Response(status, request=request)
 
@@ -81,7 +113,9 @@ class BoundedClient(httpx.AsyncClient):
 
         try:
             with self._wait(request_id) as scope:
-                response = await super().send(request, **options)
+                response = await self._send(request, **options)
+        except ToolServerDown as error:  # no token
+            return instead(Fault.NOT_SENT, error.message)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
             return instead(Fault.NOT_SENT, f"cannot connect: {error or type(error).__name__}")
         except httpx.HTTPError as error:
@@ -139,12 +173,12 @@ class _Body(httpx.AsyncByteStream):
         await self._source.aclose()
 
 
-async def _bare(redirect: httpx.Response) -> httpx.Response:
-    """The redirect without its body, which the transport would read whole."""
-    await redirect.aclose()
-    headers = {"Location": redirect.headers.get("Location", "")}
-    bare = httpx.Response(redirect.status_code, headers=headers, request=redirect.request)
-    bare.next_request = redirect.next_request
+async def _bare(response: httpx.Response) -> httpx.Response:
+    """A redirect, or an answer that says nothing, without its body, which the transport would read whole."""
+    await response.aclose()
+    headers = {"Location": response.headers["Location"]} if response.is_redirect else {}
+    bare = httpx.Response(response.status_code, headers=headers, request=response.request)
+    bare.next_request = response.next_request
     return bare
 
 

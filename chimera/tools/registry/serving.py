@@ -41,7 +41,7 @@ def to_spec(
     """How the mesh reaches an entry: one replica of it, at ``place``, under ``name``.
 
     Raises:
-        SettingsInvalid: a variable that it needs is not set, or this transport or authorisation is not spoken.
+        SettingsInvalid: a variable that it needs is not set, or it names no image that can be run.
     """
     known = os.environ if environ is None else environ
     if absent := missing(entry, known):
@@ -53,12 +53,6 @@ def to_spec(
         raise SettingsInvalid(
             f"tool server {entry.name} is known by the commit of its source, and not by an image that can be run",
             remedy="Register it with the digest of its image: IMAGE@sha256:...",
-        )
-    if entry.transport == "sse" or entry.auth.kind == "oauth":
-        what = "the transport SSE" if entry.transport == "sse" else "OAuth client credentials"
-        raise SettingsInvalid(
-            f"tool server {entry.name} uses {what}, which the mesh does not speak",
-            remedy="Put a gateway in front of it that speaks streamable HTTP, or give a token as ${NAME}.",
         )
 
     def fill(text: str) -> str:
@@ -78,6 +72,7 @@ def to_spec(
         headers = {item.name: fill(item.value) for item in entry.headers} | _authorised(entry.auth, known)
         fields |= {
             "url": fill(place or entry.urls[0]),
+            "oauth": _credentials(entry.auth, known),
             "headers": {key: SecretStr(value) for key, value in headers.items()},
         }
     try:
@@ -98,6 +93,13 @@ def _forwarded(arguments: list[str], entry: ServerEntry) -> list[str]:
         return arguments
     passed = [part for item in entry.env for part in ("-e", item.name)]
     return [*arguments[:-1], *passed, arguments[-1]]
+
+
+def _credentials(auth: Auth, known: Mapping[str, str]) -> dict[str, Any] | None:
+    if auth.kind != "oauth":
+        return None
+    client = {"client_id": known.get(auth.client_id, ""), "client_secret": known.get(auth.client_secret, "")}
+    return {"token_url": auth.token_url, "scopes": auth.scopes, **client}
 
 
 def _authorised(auth: Auth, known: Mapping[str, str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ from chimera.fleet.worker import Worker, WorkerPlan
 from chimera.guards.effects import Effects, ToolListing
 from chimera.models.scripted import ScriptedModel
 from chimera.store.effects import EffectJournal
-from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
 
 CONFIG: dict[str, Any] = json.loads(sys.argv[1])
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
@@ -65,7 +65,14 @@ class Ledger:
         return TOOLS
 
     async def call(
-        self, name: str, arguments: dict[str, Any], *, scope: str, idempotency_key: str, deadline_s: float | None = None
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        *,
+        scope: str,
+        idempotency_key: str,
+        deadline_s: float | None = None,
+        requester: Requester = NOBODY,
     ) -> ToolResult:
         """Do it, and take a moment before and after."""
         await asyncio.sleep(random.uniform(0, 0.02))
