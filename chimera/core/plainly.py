@@ -54,6 +54,8 @@ _Check = Callable[[_Plainly, Any, Any, "dict[str, Any]", int], bool]
 
 
 def _type(plainly: _Plainly, wanted: Any, value: Any, rules: dict[str, Any], depth: int) -> bool:
+    if isinstance(wanted, str):
+        return type(value) in _TYPES.get(wanted, ())
     names = cast("list[Any]", wanted) if isinstance(wanted, list) else [wanted]
     if not all(isinstance(name, str) and name in _TYPES for name in names):
         return False

@@ -24,7 +24,7 @@ _ABSOLUTE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_SIGN = re.compile(r"[.:/\\~$%@]|[^\x00-\x7f]")
+_SIGN = re.compile(r"[.:/\\~$%@\x80-\U0010ffff]")
 """One of these is in each of them, in every way out of a folder, and in every name of a file."""
 _PARENT = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
 _PLACES = frozenset(stems("path filepath pathname filename url uri href link file folder directory dir"))
@@ -138,7 +138,7 @@ def _is_file_like(text: str) -> bool:
 def _readings(text: str) -> Iterator[str]:
     """The text as a lenient tool may read it: unquoted, percent-decoded, compatibility forms folded."""
     yield text
-    plain = unicodedata.normalize("NFKC", text).strip(_QUOTES)
+    plain = (text if text.isascii() else unicodedata.normalize("NFKC", text)).strip(_QUOTES)
     yield plain
     for _ in range(2):
         plain = unquote(plain).strip(_QUOTES)

@@ -68,10 +68,8 @@ class SecurityGateway:
         """
         if isinstance(request, str):
             request = GuardRequest(edge=Edge.INTAKE, payload={"goal": request})
-        if self._pool is not None:
-            request = replace(request, pool=self._pool)
         with spent("guard"):
-            return await self._recorded(agent_id, replace(request, agent_id=agent_id))
+            return await self._recorded(agent_id, request.asked_by(agent_id, self._pool))
 
     async def _recorded(self, agent_id: str, request: GuardRequest) -> Decision:
         decision = await self._decide(request)
@@ -158,11 +156,13 @@ def _failed(guard: Guard, what: str) -> Decision:
 
 
 def _strictest(found: Sequence[Decision], request: GuardRequest) -> Decision:
+    if not found:  # the usual case
+        return Decision(action="allow")
     edited = any(decision.payload is not None for decision in found)
     action = "escalate" if any(decision.action == "escalate" for decision in found) else "edit" if edited else "allow"
     return Decision(
         action=action,
-        threat=max((decision.threat for decision in found), key=_THREATS.index, default=Threat.NONE),
+        threat=max((decision.threat for decision in found), key=_THREATS.index),
         reasons=[reason for decision in found for reason in decision.reasons],
         rules=[rule for decision in found for rule in decision.rules],
         payload=dict(request.payload) if edited else None,

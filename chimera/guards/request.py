@@ -72,6 +72,16 @@ class GuardRequest:
     made: Made = Made()
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    def asked_by(self, agent_id: str, pool: str | None = None) -> "GuardRequest":
+        """The same request, asked by this agent, in this pool if one is given; nothing is known of its payload yet."""
+        # What ``dataclasses.replace`` would make, at a fifth of the cost: everything that passes an edge pays for it.
+        asked = object.__new__(GuardRequest)
+        held = vars(asked)
+        held.update(vars(self), agent_id=agent_id, pool=pool or self.pool)
+        for name in _LOOKED_UP:
+            held.pop(name, None)
+        return asked
+
     @cached_property
     def texts(self) -> Sequence[str]:
         """Every string of the payload, names included, in order: walked once for all guards that look at them."""
@@ -100,6 +110,9 @@ class GuardRequest:
     def principal(self) -> str:
         """Who asks, in the directory of principals: a place in a mission is another agent in each mission."""
         return f"{self.mission_id} {self.agent_id}" if self.mission_id and "/" in self.agent_id else self.agent_id
+
+
+_LOOKED_UP = tuple(name for name, part in vars(GuardRequest).items() if isinstance(part, cached_property))
 
 
 def json_bytes(value: Any) -> int:

@@ -152,8 +152,10 @@ def _depth(value: Any) -> int:
         deepest = max(deepest, level)
         if level > MAX_DEPTH:
             return level
-        if isinstance(item, Mapping):
+        if isinstance(item, str):  # most are, and to ask whether one is a Mapping takes longer than all the rest
+            continue
+        if isinstance(item, (dict, Mapping)):
             stack.extend((child, level + 1) for child in cast("Mapping[Any, Any]", item).values())
-        elif isinstance(item, list | tuple):
+        elif isinstance(item, (list, tuple)):
             stack.extend((child, level + 1) for child in cast("list[Any]", item))
     return deepest

@@ -65,7 +65,7 @@ class Canaries:
 
     def _in_view(self, view: str) -> bool:
         plain = _squeezed(view)
-        if any(needle in plain for needle in self._needles) or any(self._digested(view)):
+        if any(map(plain.__contains__, self._needles)) or any(self._digested(view)):
             return True
         bare = _BYTE_MARK.sub("", view) if "\\" in view or "0x" in view or "0X" in view else view
         return bare != view and any(needle in squeezed for squeezed in [_squeezed(bare)] for needle in self._needles)

@@ -45,7 +45,7 @@ class FlowGuard:
         What is beyond the plan's number, and the very same call again, is rejected.
         """
         tool = request.capability
-        if tool is None:
+        if tool is None or (tool.read_only and tool.name not in self._manifests):
             return None
         manifest = self._manifest(tool, request.payload)
         if manifest.role == Role.READ:
@@ -74,8 +74,8 @@ class FlowGuard:
     def _manifest(self, tool: Capability, arguments: Mapping[str, Any]) -> Manifest:
         """What is declared; else a cautious answer in which prose is text, and a single word is a value."""
         known = self._manifests.get(tool.name)
-        if known is not None or tool.read_only:
-            return known or undeclared(tool.name, read_only=True, server=tool.server)
+        if known is not None:
+            return known
         prose = {name: Argument(Kind.TEXT) for name, value in arguments.items() if _is_prose(value)}
         return Manifest(
             tool.name, Role.EFFECT, severity=Severity.DISCLOSURE, arguments=prose, fallback=None, server=tool.server
