@@ -6,6 +6,7 @@ each of these steps begins again, asks for the same run, and finds what came of 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from chimera.fleet.engine import Ended, Engine
 from chimera.fleet.remote import LEAST_S, LOOSE_END_S, RemoteDispatch, hedge_of, only_reads, outcome_of
 from chimera.store.postgres import Pool
 from chimera.store.runs import NewRun
-from chimera.store.together import Together
+from chimera.store.together import Together, Turns
 
 PARKED = "chimera_parked"
 """Key of what an agent step interrupts with: the runs that it waits for."""
@@ -52,7 +53,7 @@ class ParkingDispatch(RemoteDispatch):
     def __init__(self, engine: Engine, pool: Pool, *, since: datetime, hedge_after_s: float | None = None) -> None:
         super().__init__(engine, pool, hedge_after_s=hedge_after_s)
         self._since = since
-        self._asking: Together[NewRun, Ended | None] = Together(self._ask)
+        self._asking: Together[None, NewRun, Ended | None] = Together(Turns(nullcontext), self._ask)
 
     async def run(self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None = None) -> AgentOutcome:
         """What came of it; before it is over, an interrupt.
@@ -92,7 +93,7 @@ class ParkingDispatch(RemoteDispatch):
         await self._engine.replay(new.id, left_s)
         return None
 
-    async def _ask(self, runs: Sequence[NewRun]) -> list[Ended | None]:
+    async def _ask(self, _: None, runs: Sequence[NewRun]) -> list[Ended | None]:
         """Record what is new; what is known and over has ended."""
         unique = list({run.id: run for run in runs}.values())
         new = set(await self._engine.enqueue(unique))

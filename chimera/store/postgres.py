@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
+from select import POLLIN, poll
 from typing import Any
 
 import psycopg
@@ -12,6 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from chimera.core.errors import SchemaOutdated, StoreError, StoreFull, StoreUnavailable
+from chimera.store.together import Turns
 from chimera.store.values import reads_as_meant
 
 Connection = psycopg.AsyncConnection[DictRow]
@@ -69,6 +72,19 @@ class Pool(AsyncConnectionPool[Connection]):
         async with store_errors(within_s), super().connection(timeout) as connection:
             yield connection
 
+    @cached_property
+    def turns(self) -> Turns[Connection]:
+        """The transactions that everything shares which is written all the time."""
+        return Turns(self._transaction)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncGenerator[Connection]:
+        """A transaction whose statements wait for each other's answers only where somebody reads one."""
+        async with self.connection() as connection, connection.pipeline():  # an error in it rolls it back
+            await connection.execute(b"BEGIN")
+            yield connection
+            await connection.execute(b"COMMIT")
+
 
 @asynccontextmanager
 async def open_pool(url: str, size: int = POOL_SIZE) -> AsyncGenerator[Pool]:
@@ -87,7 +103,7 @@ async def open_pool(url: str, size: int = POOL_SIZE) -> AsyncGenerator[Pool]:
         timeout=CONNECT_TIMEOUT_S,
         open=False,
         kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": CONNECT_TIMEOUT_S},
-        check=Pool.check_connection,
+        check=_check,
         configure=_limit_transactions,
     )
     try:
@@ -151,6 +167,14 @@ async def take_time(connection: Connection) -> None:
     """Let the transaction that has just begun be a long one."""
     if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
         await connection.execute("SET LOCAL transaction_timeout = 0")
+
+
+async def _check(connection: Connection) -> None:
+    """Refuse a connection that is lost, without asking the server: one that has ended it has said so."""
+    said = poll()
+    said.register(connection.fileno(), POLLIN)
+    if said.poll(0):
+        await Pool.check_connection(connection)
 
 
 async def _limit_transactions(connection: Connection) -> None:

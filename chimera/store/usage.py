@@ -57,9 +57,10 @@ class UsageLog:
     """Reads and writes the table ``usage``: the calls and the questions of one moment share a transaction."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
         self._known: dict[str, _Known] = {}
-        self._together: Together[_Call | str, None] = Together(self._write)
+        self._together: Together[Connection, _Call | str, bool | _Known] = Together(
+            pool.turns, _write, kept=self._remember
+        )
 
     async def add(self, call_id: str, mission_id: str, role: str, model: str, usage: Usage) -> None:
         """Record one model call; the same ``call_id`` counts once."""
@@ -82,24 +83,34 @@ class UsageLog:
         """Return when nothing is being written."""
         await self._together.settled()
 
-    async def _write(self, items: Sequence[_Call | str]) -> list[None]:
-        calls = [item for item in items if isinstance(item, _Call)]
-        asked = list(dict.fromkeys(item for item in items if isinstance(item, str)))
-        at = time.monotonic()
-        async with self._pool.connection() as connection, connection.transaction():
-            new = await _add(connection, calls) if calls else set[str]()
-            totals = await _totals(connection, asked) if asked else {}
-        for call in calls:
-            if call.id in new:
-                new.remove(call.id)  # the same call may be there twice, and counts once
-                if call.mission_id in self._known and call.mission_id not in totals:
-                    self._known[call.mission_id].count(call.usage)
-        for mission_id, parts in totals.items():
+    def _remember(self, items: Sequence[_Call | str], answers: Sequence[bool | _Known]) -> None:
+        """Count on with what is on disk now."""
+        read = {str(item): answer for item, answer in zip(items, answers, strict=True) if isinstance(answer, _Known)}
+        for call, new in zip(items, answers, strict=True):
+            if isinstance(call, _Call) and new and call.mission_id in self._known and call.mission_id not in read:
+                self._known[call.mission_id].count(call.usage)
+        for mission_id, known in read.items():
             self._known.pop(mission_id, None)
-            self._known[mission_id] = _Known(at, parts)
-        while len(self._known) > max(KEPT, len(totals)):
+            self._known[mission_id] = known
+        while len(self._known) > max(KEPT, len(read)):
             del self._known[next(iter(self._known))]
-        return [None] * len(items)
+
+
+async def _write(connection: Connection, items: Sequence[_Call | str]) -> list[bool | _Known]:
+    """Whether each call is new, and what each mission that is asked about used, with these calls."""
+    calls = [item for item in items if isinstance(item, _Call)]
+    at = time.monotonic()
+    new = await _add(connection, calls) if calls else set[str]()
+    asked = dict.fromkeys(item for item in items if isinstance(item, str))
+    totals = await _totals(connection, list(asked)) if asked else {}
+    answers: list[bool | _Known] = []
+    for item in items:
+        if isinstance(item, str):
+            answers.append(_Known(at, totals[item]))
+        else:
+            answers.append(item.id in new)
+            new.discard(item.id)  # the same call may be there twice, and counts once
+    return answers
 
 
 async def _add(connection: Connection, calls: Sequence[_Call]) -> set[str]:

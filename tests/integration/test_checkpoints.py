@@ -7,6 +7,7 @@ whoever waits for it and to nobody else. Proves FR-362: the queue is bounded, an
 
 import asyncio
 import operator
+import uuid
 from collections.abc import AsyncGenerator, Callable
 from typing import Annotated, Any, TypedDict
 
@@ -18,10 +19,14 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
-from chimera.core.errors import StoreError, StoreUnavailable
-from chimera.store.checkpoints import GroupCommit, GroupCommitSaver, open_saver
+from chimera.core.clock import SystemClock
+from chimera.core.contracts import Usage
+from chimera.core.errors import LeaseLost, StoreError, StoreUnavailable
+from chimera.store.audit import AuditEvent, AuditLog
+from chimera.store.checkpoints import GroupCommit, GroupCommitSaver, Lease, open_saver
 from chimera.store.checkpoints.rows import Unit
 from chimera.store.postgres import Pool, fetch, open_pool
+from chimera.store.usage import UsageLog
 
 Make = Callable[[Pool], AsyncPostgresSaver]
 SAVERS: dict[str, Make] = {"stock": AsyncPostgresSaver, "group": GroupCommitSaver}
@@ -117,10 +122,10 @@ async def test_what_many_tasks_save_at_once_is_few_transactions(pool: Pool) -> N
         committed.add(thread)
 
     committed: set[str] = set()
+    before = pool.get_stats().get("requests_num", 0)
     await asyncio.gather(*map(save, threads))
+    assert pool.get_stats()["requests_num"] - before < 10
     assert committed == await saved(pool) == threads
-    assert group.units == 500
-    assert group.batches < 10
 
 
 async def test_a_unit_that_cannot_be_written_fails_alone(pool: Pool) -> None:
@@ -131,6 +136,24 @@ async def test_a_unit_that_cannot_be_written_fails_alone(pool: Pool) -> None:
     assert all(isinstance(error, StoreError) for error in (done[7], done[23]))
     assert len(await saved(pool)) == 38
     await group.commit(unit("after"))
+
+
+async def test_what_is_written_together_fails_apart(pool: Pool, clock: SystemClock) -> None:
+    """A lost lease stops the steps, and neither what goes on the record nor what is counted. Proves FR-367."""
+    lost, kept = GroupCommit(pool, lease=Lease("nobody", 1)), GroupCommit(pool)
+    log, usage, mission = AuditLog(pool, clock), UsageLog(pool), str(uuid.uuid4())
+    before = pool.get_stats().get("requests_num", 0)
+    done = await asyncio.gather(
+        *(lost.commit(unit(f"lost{number}")) for number in range(5)),
+        *(log.append(AuditEvent("k", str(number))) for number in range(3)),
+        *(usage.total(mission) for _ in range(2)),
+        kept.commit(unit("kept")),
+        return_exceptions=True,
+    )
+    assert [type(found) for found in done] == [LeaseLost] * 5 + [str] * 3 + [Usage] * 2 + [type(None)]
+    assert pool.get_stats()["requests_num"] - before == 5, "one for all of it, and one for each kind after that failed"
+    assert await saved(pool) == {"kept"}
+    assert await log.verify() == 3
 
 
 async def test_who_gives_up_waiting_takes_nobody_along(pool: Pool) -> None:
@@ -217,7 +240,7 @@ async def test_a_server_that_stays_away_is_told_to_everybody(pool: Pool) -> None
 
 async def test_a_saver_that_is_closed_has_written_everything(pool: Pool) -> None:
     metadata: CheckpointMetadata = {"source": "input", "step": -1, "parents": {}}
-    async with open_saver(pool, GroupCommit(pool, linger_s=0.2)) as saver:
+    async with open_saver(pool) as saver:
         config: RunnableConfig = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
         checkpoint = {**empty_checkpoint(), "channel_values": {"text": "é", "list": (1, 2)}}
         task = asyncio.create_task(saver.aput(config, checkpoint, metadata, {"list": "1"}))  # pyright: ignore[reportArgumentType]

@@ -5,7 +5,7 @@ Most threads are new, and to look one up alone costs a third of what its whole r
 
 from collections.abc import Sequence
 
-from chimera.store.postgres import Pool
+from chimera.store.postgres import Connection, Pool
 from chimera.store.together import Together
 
 _SQL = (
@@ -15,11 +15,10 @@ _SQL = (
 
 
 class Lookup:
-    """Asks for the threads of one event loop; while one query is under way, the next questions gather."""
+    """Asks for the threads of one event loop, in the transactions that others write in."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._together: Together[str, bool] = Together(self._read)
+        self._together: Together[Connection, str, bool] = Together(pool.turns, _read)
 
     async def known(self, thread_id: str) -> bool:
         """Whether the thread has a checkpoint.
@@ -29,8 +28,8 @@ class Lookup:
         """
         return await self._together.submit(thread_id)
 
-    async def _read(self, threads: Sequence[str]) -> list[bool]:
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute(_SQL, (list(threads),))
-            found = {row["asked"] for row in await cursor.fetchall()}
-        return [thread_id in found for thread_id in threads]
+
+async def _read(connection: Connection, threads: Sequence[str]) -> list[bool]:
+    cursor = await connection.execute(_SQL, (list(threads),))
+    found = {row["asked"] for row in await cursor.fetchall()}
+    return [thread_id in found for thread_id in threads]

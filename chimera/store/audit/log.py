@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 _INSERT = """
     INSERT INTO audit_events (tenant, seq, mission_id, kind, body, prev_hash, hash)
-    SELECT %s, * FROM unnest(%s::bigint[], %s::text[]::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
+    SELECT %s, * FROM unnest(%b::bigint[], %b::text[]::uuid[], %b::text[], %b::text[], %b::text[], %b::text[])
 """
 
 
@@ -40,7 +40,7 @@ class AuditLog:
         self._pool = pool
         self._clock = clock
         self._signer = signer
-        self._together: Together[tuple[AuditEvent, str], str] = Together(self._commit)
+        self._together: Together[Connection, tuple[AuditEvent, str], str] = Together(pool.turns, self._write, last=True)
         self._unknown: set[str] = set()
 
     async def append(self, event: AuditEvent) -> str:
@@ -80,12 +80,11 @@ class AuditLog:
             self._unknown.add(kind)
             _LOG.info("audit events of the kind %.60r are not declared", kind)
 
-    async def _commit(self, batch: Sequence[tuple[AuditEvent, str]]) -> list[str]:
+    async def _write(self, connection: Connection, batch: Sequence[tuple[AuditEvent, str]]) -> list[str]:
         hashes: dict[int, str] = {}
-        async with self._pool.connection() as connection, connection.transaction():
-            for tenant in sorted({event.tenant for event, _ in batch}):  # one order for all, so no deadlock
-                mine = {place: entry for place, entry in enumerate(batch) if entry[0].tenant == tenant}
-                hashes |= await self._extend(connection, tenant, mine)
+        for tenant in sorted({event.tenant for event, _ in batch}):  # one order for all, so no deadlock
+            mine = {place: entry for place, entry in enumerate(batch) if entry[0].tenant == tenant}
+            hashes |= await self._extend(connection, tenant, mine)
         return [hashes[place] for place in range(len(batch))]
 
     async def _extend(

@@ -1,28 +1,25 @@
 """Group commit: what many tasks want to save is written in one transaction, and each waits until its own is on disk.
 
-While one transaction is under way, the next batch gathers; so the busier it is, the larger are the batches. The queue
-is bounded: who comes when it is full waits for room. What cannot be written is told to whoever waits for it, and to
-nobody else, as far as that can be told apart.
+The transaction is shared with everything else that is written all the time. The queue is bounded: who comes when it is
+full waits for room.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import itemgetter
 
 import psycopg
 
-from chimera.core.errors import LeaseLost, StoreError, StoreFull, StoreUnavailable
+from chimera.core.errors import LeaseLost, StoreError, StoreUnavailable
 from chimera.store.checkpoints.rows import Unit, statements
 from chimera.store.postgres import Connection, Pool
+from chimera.store.together import Together
 
 ROOM_BYTES = 64_000_000
 """The most that waits; whoever comes then waits before it is queued."""
-BATCH_UNITS = 2_000
-BATCH_BYTES = 16_000_000
-"""The most that goes into one transaction, so that nobody waits behind a huge one."""
 PATIENCE_S = 30.0
-"""How long a batch is sent again when the server is gone, as it is when it restarts."""
+"""How long a unit is sent again when the server is gone, as it is when it restarts."""
 _PAUSE_S = 0.05
 _PAUSE_MOST_S = 1.0
 
@@ -35,46 +32,24 @@ class Lease:
     epoch: int
 
 
-@dataclass(eq=False)
-class _Waiting:
-    unit: Unit
-    done: "asyncio.Future[None]"
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.size = self.unit.size
-
-
 class GroupCommit:
     """Writes units for the tasks of one event loop.
 
-    ``lease``: checked in every transaction, before its rows. ``linger_s``: how long a batch gathers before it is sent;
-    0 sends at once what is there. ``patience_s``: see ``PATIENCE_S``.
+    ``lease``: checked in every transaction, before its rows. ``patience_s``: see ``PATIENCE_S``.
     """
 
     def __init__(
-        self,
-        pool: Pool,
-        *,
-        lease: Lease | None = None,
-        linger_s: float = 0.0,
-        room_bytes: int = ROOM_BYTES,
-        patience_s: float = PATIENCE_S,
+        self, pool: Pool, *, lease: Lease | None = None, room_bytes: int = ROOM_BYTES, patience_s: float = PATIENCE_S
     ) -> None:
-        self._pool = pool
         self._lease = lease
-        self._linger_s = linger_s
         self._room_bytes = room_bytes
         self._patience_s = patience_s
-        self._queue: deque[_Waiting] = deque()
+        self._together: Together[Connection, tuple[Unit, int], None] = Together(
+            pool.turns, self._write, size=itemgetter(1)
+        )
         self._bytes = 0
-        self._room = asyncio.Event()
-        self._room.set()
-        self._writer: asyncio.Task[None] | None = None
-        self.batches = 0
-        """Transactions so far."""
-        self.units = 0
-        """Units committed so far."""
+        self._room, self._empty = asyncio.Event(), asyncio.Event()
+        self._count(0)
 
     async def commit(self, unit: Unit) -> None:
         """Return when the unit is on disk. A caller that is cancelled leaves its unit to be written or not.
@@ -83,16 +58,14 @@ class GroupCommit:
             LeaseLost: this worker may not write any more. StoreFull: the disk is full. StoreUnavailable: the server
                 was away for too long, and nobody knows whether it is on disk. StoreError: it cannot be written.
         """
-        waiting = _Waiting(unit, asyncio.get_running_loop().create_future())
+        size = unit.size
         if not self._room.is_set():
             await self._find_room()
-        self._queue.append(waiting)
-        self._bytes += waiting.size
-        if self._bytes >= self._room_bytes:
-            self._room.clear()
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write_all())
-        await waiting.done
+        self._count(size)
+        try:
+            await self._written(unit, size)
+        finally:
+            self._count(-size)
 
     @property
     def waiting_bytes(self) -> int:
@@ -101,8 +74,13 @@ class GroupCommit:
 
     async def drain(self) -> None:
         """Return when nothing waits any more."""
-        while self._writer is not None:
-            await asyncio.wait([self._writer])
+        await self._empty.wait()
+        await self._together.settled()
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        for event, holds in ((self._room, self._bytes < self._room_bytes), (self._empty, not self._bytes)):
+            (event.set if holds else event.clear)()
 
     async def _find_room(self) -> None:
         try:
@@ -114,68 +92,24 @@ class GroupCommit:
                 f"no room to save a step within {self._patience_s:g} s: Postgres is too slow"
             ) from None
 
-    async def _write_all(self) -> None:
-        try:
-            while self._queue:
-                if self._linger_s:
-                    await asyncio.sleep(self._linger_s)
-                await self._settle(self._next_batch())
-        finally:
-            self._writer = None
-
-    def _next_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        size = 0
-        while self._queue and len(batch) < BATCH_UNITS and (not batch or size + self._queue[0].size <= BATCH_BYTES):
-            batch.append(self._queue.popleft())
-            size += batch[-1].size
-        return batch
-
-    async def _settle(self, batch: list[_Waiting]) -> None:
-        """Write a batch, or each unit by itself where the data of one of them is refused."""
-        try:
-            await self._written([waiting.unit for waiting in batch])
-            for waiting in batch:
-                _answer(waiting, None)
-        except (StoreUnavailable, StoreFull, LeaseLost) as error:
-            for waiting in batch:
-                _answer(waiting, error)
-        except StoreError as error:
-            if len(batch) == 1:
-                _answer(batch[0], error)
-            else:
-                middle = len(batch) // 2
-                await self._settle(batch[:middle])
-                await self._settle(batch[middle:])
-                return  # the halves have given back their room
-        except Exception as error:  # noqa: BLE001 - every waiter learns of it; none may believe that it is on disk
-            for waiting in batch:
-                _answer(waiting, error)
-        self._bytes -= sum(waiting.size for waiting in batch)
-        if self._bytes < self._room_bytes:
-            self._room.set()
-
-    async def _written(self, units: Sequence[Unit]) -> None:
-        """Commit the units; again when the connection is lost, as nobody knows then whether they are on disk."""
-        loop = asyncio.get_running_loop()
-        give_up, pause = loop.time() + self._patience_s, _PAUSE_S
+    async def _written(self, unit: Unit, size: int) -> None:
+        """Commit the unit; again when the connection is lost, as nobody knows then whether it is on disk."""
+        give_up, pause = asyncio.get_running_loop().time() + self._patience_s, _PAUSE_S
         while True:
             try:
-                async with self._pool.connection() as connection, connection.transaction():
-                    if self._lease is not None:
-                        await _check(connection, self._lease)
-                    async with connection.pipeline():
-                        for query, columns in statements(units):
-                            await connection.execute(query.encode(), columns, binary=True)
+                return await self._together.submit((unit, size))
             except StoreError as error:
-                if not _is_passing(error) or loop.time() + pause > give_up:
+                if not _is_passing(error) or asyncio.get_running_loop().time() + pause > give_up:
                     raise
-            else:
-                self.batches += 1
-                self.units += len(units)
-                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, _PAUSE_MOST_S)
+
+    async def _write(self, connection: Connection, units: Sequence[tuple[Unit, int]]) -> list[None]:
+        if self._lease is not None:
+            await _check(connection, self._lease)
+        for query, columns in statements([unit for unit, _ in units]):
+            await connection.execute(query.encode(), columns, binary=True)
+        return [None] * len(units)
 
 
 async def _check(connection: Connection, lease: Lease) -> None:
@@ -191,12 +125,3 @@ def _is_passing(error: StoreError) -> bool:
     """Whether the same again can succeed: the server was away, or two transactions met."""
     met = isinstance(error.__cause__, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected)
     return isinstance(error, StoreUnavailable) or met
-
-
-def _answer(waiting: _Waiting, error: Exception | None) -> None:
-    if waiting.done.done():  # whoever waited has been cancelled
-        return
-    if error is None:
-        waiting.done.set_result(None)
-    else:
-        waiting.done.set_exception(error)
