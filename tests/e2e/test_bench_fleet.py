@@ -11,6 +11,20 @@ from chimera.bench.fleet.model import Latencies
 from chimera.bench.fleet.provider import reply_after
 from chimera.core.errors import InputError
 
+KEYS = {
+    "in_flight",
+    "added_p50_ms",
+    "added_p99_ms",
+    "lost",
+    "duplicated",
+    "kb_per_agent",
+    "cpu_ms_per_run",
+    "cpu_ratio_bare",
+    "cpu_ratio_stock",
+    "throughput_ratio_stock",
+}
+"""What every case says."""
+
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
@@ -18,6 +32,7 @@ from chimera.core.errors import InputError
 def test_agents_of_two_workers_all_end_once(runner: str) -> None:
     found = asyncio.run(run.measure_fleet("burst", runner, in_flight=30, quick=True)).plain()
     figures = found["figures"]
+    assert figures.keys() >= KEYS
     assert (figures["lost"], figures["duplicated"]) == (0, 0), found["conditions"]["failed"]
     assert figures["in_flight"] == 30
     assert figures["added_p99_ms"] >= figures["added_p50_ms"] > 0
@@ -32,6 +47,7 @@ def test_agents_of_two_workers_all_end_once(runner: str) -> None:
 def test_agents_whose_model_is_behind_http() -> None:
     found = asyncio.run(run.measure_fleet("http", "lean", in_flight=20, quick=True)).plain()
     figures = found["figures"]
+    assert figures.keys() >= KEYS
     assert (figures["lost"], figures["duplicated"]) == (0, 0), found["conditions"]["failed"]
     assert figures["provider_ms_per_run"] > 0
 
@@ -41,9 +57,11 @@ def test_agents_whose_model_is_behind_http() -> None:
 def test_agents_sleep_on_disk_and_wake_up() -> None:
     found = asyncio.run(run.measure_fleet("parked", "lean", in_flight=500, quick=True)).plain()
     figures = found["figures"]
+    assert figures.keys() >= KEYS
     assert (figures["lost"], figures["in_flight"]) == (0, 500)
     assert figures["added_p99_ms"] >= figures["added_p50_ms"] > 0
     assert 0 < figures["disk_kb_per_agent"] < 100
+    assert figures["cpu_ms_per_run"] > 0
 
 
 @pytest.mark.long
@@ -51,8 +69,11 @@ def test_agents_sleep_on_disk_and_wake_up() -> None:
 def test_workers_are_killed_and_nothing_is_lost_or_done_twice() -> None:
     found = asyncio.run(run.measure_fleet("storm", "lean", in_flight=10, quick=True)).plain()
     figures = found["figures"]
+    assert figures.keys() >= KEYS
     assert (figures["lost"], figures["duplicated"]) == (0, 0)
     assert figures["kills"] >= 1
+    assert figures["in_flight"] >= 10
+    assert figures["cpu_ms_per_run"] > 0
 
 
 async def test_the_highest_number_is_between_one_that_is_late_and_one_that_is_not(

@@ -12,7 +12,7 @@ from chimera.app import open_app, open_engine
 from chimera.bench.fleet.leaf import agent_run
 from chimera.bench.fleet.model import SUBJECT
 from chimera.bench.fleet.process import RUNS_PER_MISSION, Load
-from chimera.bench.fleet.servers import Servers
+from chimera.bench.fleet.servers import Servers, processes, ticks
 from chimera.core.contracts import Criterion, Mission, Task
 from chimera.fleet.engine import Engine
 from chimera.store.runs import NewRun
@@ -40,6 +40,10 @@ class Crew:
         }
         self._alive: list[asyncio.subprocess.Process] = []
         self._started = 0
+        self._spent_s = 0.0
+        self._ready_kb: dict[int, int] = {}
+        self.grown_kb = 0
+        """The most that a worker that ended has grown since it was ready."""
         self.killed = 0
         """How many were killed before the end."""
 
@@ -47,6 +51,10 @@ class Crew:
     def pids(self) -> list[int]:
         """Of the workers that are alive."""
         return [worker.pid for worker in self._alive]
+
+    def cpu_s(self) -> float:
+        """CPU seconds of all workers and their tool servers, of those that were killed until then."""
+        return self._spent_s + _cpu_s(self.pids)
 
     async def start(self) -> None:
         """Start a worker, and wait until it says that it works, or is gone.
@@ -66,11 +74,15 @@ class Crew:
             while worker.stderr is not None and b"up to" not in await worker.stderr.readline():
                 if worker.stderr.at_eof():  # it was killed, or could not start: then nothing of it will be found either
                     return
+        self._ready_kb[worker.pid] = _peak_kb(worker.pid)
 
     async def kill(self, number: int) -> None:
         """Kill one, as a machine that fails does."""
         worker = self._alive.pop(number % len(self._alive))
         self.killed += 1
+        self._spent_s += _cpu_s([worker.pid])
+        if ready_kb := self._ready_kb.pop(worker.pid, 0):
+            self.grown_kb = max(self.grown_kb, _peak_kb(worker.pid) - ready_kb)
         os.killpg(worker.pid, signal.SIGKILL)
         await worker.wait()
 
@@ -121,3 +133,19 @@ def _mission() -> Mission:
 def written(servers: Servers) -> int:
     """Files that the runs have written."""
     return len(list(Path(servers.home, "artifacts").rglob("run-*.md")))
+
+
+def _cpu_s(groups: Sequence[int]) -> float:
+    """CPU seconds of the processes in some groups, with those that they have waited for."""
+    wanted = set(map(str, groups))
+    used = sum(ticks(fields, waited=True) for _, fields in processes() if fields[3] in wanted)
+    return used / os.sysconf("SC_CLK_TCK")
+
+
+def _peak_kb(pid: int) -> int:
+    """The most memory that a process has had; 0 of one that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)

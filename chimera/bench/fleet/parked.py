@@ -47,7 +47,7 @@ _FOUND = """
 
 
 async def parked(servers: Servers, load: Load, workers: int, agents: int) -> dict[str, Any]:
-    """Park ``agents``, wake ``load.runs`` of them up one after the other, and say how long each took."""
+    """Park ``agents``, wake ``load.runs`` of them up one after the other, and say how long each took and cost."""
     async with open_crew(load, workers) as (crew, engine):
         (first,) = new_runs(load, [0])
         await engine.enqueue([first])
@@ -60,7 +60,9 @@ async def parked(servers: Servers, load: Load, workers: int, agents: int) -> dic
             await _copy(connection, load, first.thread_id, first.id, agents)
             size = await _size(connection) - size
             grown = sum(map(_rss_kb, crew.pids)) - before
+            spent = crew.cpu_s() + servers.postgres_cpu_s()
             rows = await _woken(connection, load)
+            spent = crew.cpu_s() + servers.postgres_cpu_s() - spent
         finally:
             await connection.close()
     took = sorted(row["took"] for row in rows if row["state"] == "done")
@@ -70,6 +72,7 @@ async def parked(servers: Servers, load: Load, workers: int, agents: int) -> dic
         "duplicated": 0,
         "in_flight": agents,
         "kb_per_agent": round(max(grown, 0) / agents, 3),
+        "cpu_ms_per_run": round(spent / load.runs * 1_000, 2),
         "disk_kb_per_agent": round(size / 1_024 / agents, 1),
     }
 

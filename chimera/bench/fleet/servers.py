@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +23,32 @@ class Servers:
     def postgres_cpu_s(self) -> float:
         """CPU seconds that PostgreSQL has used, its ended backends included."""
         total = 0
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
+        for entry, fields in processes():
             try:
-                stat = (entry / "stat").read_text("utf-8")
-                if "postgres" not in stat or not str((entry / "cwd").readlink()).startswith(self.home):
+                if "postgres" not in fields[0] or not str((entry / "cwd").readlink()).startswith(self.home):
                     continue
-                fields = stat.rpartition(")")[2].split()
-                total += int(fields[11]) + int(fields[12])
-                if "-D" in (entry / "cmdline").read_text("utf-8").split("\0"):  # the postmaster: those it waited for
-                    total += int(fields[13]) + int(fields[14])
+                # Of the postmaster, also what those used that it has waited for.
+                total += ticks(fields, waited="-D" in (entry / "cmdline").read_text("utf-8").split("\0"))
             except OSError:
                 continue
         return total / os.sysconf("SC_CLK_TCK")
+
+
+def processes() -> Iterator[tuple[Path, list[str]]]:
+    """All processes of this machine: each with the fields of its ``stat``, its name first and its state second."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            name, _, rest = (entry / "stat").read_text("utf-8").rpartition(")")
+        except OSError:
+            continue
+        yield entry, [name, *rest.split()]
+
+
+def ticks(fields: Sequence[str], *, waited: bool) -> int:
+    """CPU ticks that a process has used; ``waited``: with its ended children."""
+    return sum(map(int, fields[12 : 16 if waited else 14]))
 
 
 @asynccontextmanager

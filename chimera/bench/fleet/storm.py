@@ -5,6 +5,7 @@ The workers are real ``chimera worker`` processes with a real tool that writes f
 
 import asyncio
 import random
+from itertools import accumulate
 from typing import Any
 
 from chimera.bench.fleet.crew import Crew, new_runs, open_crew, written
@@ -17,11 +18,16 @@ from chimera.store.postgres import fetch, open_pool
 KILL_EVERY_S = 5.0
 SETTLE_S = 120.0
 """How long runs may take to end after the last has arrived."""
+_RUNS = """
+    SELECT id, state, extract(epoch FROM created_at)::float8 AS since, extract(epoch FROM ended_at)::float8 AS till
+    FROM runs
+"""
 
 
 async def storm(servers: Servers, load: Load, workers: int) -> dict[str, Any]:
     """Let runs arrive, kill, and say what became of them."""
     async with open_crew(load, workers) as (crew, engine):
+        before = crew.cpu_s() + servers.postgres_cpu_s()
         killing = asyncio.create_task(_kill(crew, random.Random(load.seed)))
         try:
             await _arrive(engine, load)
@@ -35,8 +41,14 @@ async def storm(servers: Servers, load: Load, workers: int) -> dict[str, Any]:
                 await asyncio.gather(*(engine.ended(load.run_named(n), SETTLE_S) for n in range(load.runs)))
         except TimeoutError:
             pass  # what has not ended by now is counted as lost
-        killed = crew.killed
-        return {**await _found(servers, load), "kills": killed}
+        killed, spent = crew.killed, crew.cpu_s() + servers.postgres_cpu_s() - before
+    found = await _found(servers, load)
+    return {
+        **found,
+        "kb_per_agent": round(crew.grown_kb * workers / max(found["in_flight"], 1), 1),
+        "cpu_ms_per_run": round(spent / load.runs * 1_000, 2),  # with the start of those that took a place
+        "kills": killed,
+    }
 
 
 async def _arrive(engine: Engine, load: Load) -> None:
@@ -61,12 +73,14 @@ async def _kill(crew: Crew, pick: random.Random) -> None:
 
 async def _found(servers: Servers, load: Load) -> dict[str, Any]:
     async with open_pool(servers.database_url, 2) as pool:
-        rows = await fetch(pool, "SELECT id, state, extract(epoch FROM ended_at - created_at) AS took FROM runs")
+        rows = await fetch(pool, _RUNS)
         effects = await fetch(pool, "SELECT count(*) AS n FROM effects WHERE state = 'done'")
-    ended = {str(row["id"]): float(row["took"]) for row in rows if row["state"] == "done"}
+    ended = {str(row["id"]): float(row["till"] - row["since"]) for row in rows if row["state"] == "done"}
+    moves = sorted([(row["since"], 1) for row in rows] + [(row["till"], -1) for row in rows if row["till"]])
     took = sorted(seconds - load.latencies.total(run, CALLS - 1) for run, seconds in ended.items())
     files = written(servers)
     return {
+        "in_flight": max(accumulate(step for _, step in moves)),
         "added": took,
         "lost": load.runs - len(took) + max(len(took) - files, 0),
         "duplicated": max(int(effects[0]["n"]), files) - len(took),
