@@ -30,7 +30,7 @@ WITHHELD = {"withheld": "it imitates the marks that stand around data"}
 _CODE = re.compile(r"[a-p]{16}")
 _BRACKETS = str.maketrans({"⟦": "(", "⟧": ")"})
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
-_NO_LETTERS = re.compile(r"[^a-p]+")
+_NO_LETTERS = bytes(set(range(128)) - set(b"abcdefghijklmnop"))
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ class Marks:
     def around(self, data: Any) -> str:
         """Plain data as JSON between the marks; the one place where untrusted text is made ready for a model."""
         text = json.dumps(data, ensure_ascii=False).translate(_BRACKETS)
-        text = re.sub(self.code, "*", text, flags=re.IGNORECASE)
-        if self.code in _letters(text):
+        if not text.isascii() or self.code in text.lower():  # else there is nothing to take out, and no pattern to make
+            text = re.sub(self.code, "*", text, flags=re.IGNORECASE)
+        if self.code.encode() in _letters(text):
             text = json.dumps(WITHHELD)
         return f"⟦data {self.code}⟧\n{text}\n⟦end {self.code}⟧"
 
@@ -145,8 +146,8 @@ def _parts(message: AnyMessage) -> tuple[dict[str, Any] | None, dict[str, Any]] 
     return found[0] if len(found) == 2 else None, found[-1]
 
 
-def _letters(text: str) -> str:
+def _letters(text: str) -> bytes:
     """The letters of JSON that a code is made of, as a lenient reader may put them together: in any form, with gaps."""
     plain = _ESCAPE.sub("", text)
     folded = plain if plain.isascii() else unicodedata.normalize("NFKC", plain)
-    return _NO_LETTERS.sub("", folded.lower())
+    return folded.lower().encode("ascii", "ignore").translate(None, _NO_LETTERS)

@@ -24,6 +24,11 @@ KEEP_EVENTS = 1_000
 KEEP_S = 86_400
 QUEUE_SIZE = 10_000
 PAUSE_S = 10.0
+_ADD = """
+for place = 3, #ARGV do redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', 'event', ARGV[place]) end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+"""One command for the events of a mission, as each command costs this process more than the server."""
 
 
 class EventBus:
@@ -63,12 +68,12 @@ class EventBus:
             self._sending = None
 
     async def _send(self, batch: list[Event]) -> None:
-        pipe = self._redis.pipeline(transaction=False)
+        written: dict[str, list[str]] = {}
         for event in batch:
-            key = _key(event.mission_id)
-            pipe.xadd(key, {"event": event.model_dump_json()}, maxlen=KEEP_EVENTS, approximate=True)
-        for mission_id in dict.fromkeys(event.mission_id for event in batch):
-            pipe.expire(_key(mission_id), KEEP_S)
+            written.setdefault(event.mission_id, []).append(event.model_dump_json())
+        pipe = self._redis.pipeline(transaction=False)
+        for mission_id, events in written.items():
+            pipe.eval(_ADD, 1, _key(mission_id), KEEP_EVENTS, KEEP_S, *events)
         try:
             await pipe.execute()
         except (RedisError, OSError) as error:
