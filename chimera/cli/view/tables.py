@@ -46,11 +46,8 @@ def reviews_table(items: Iterable[ReviewItem]) -> Table:
     """Open questions as ``chimera review ls`` lists them."""
     made = table("item", "mission", "point", "confidence", "when", "question", right=("confidence",))
     for item in items:
-        own = item.payload.get("kind") in (
-            "policy",
-            "incident",
-            "changed_tools",
-        )  # what waits is no mission, but it waits
+        # What waits is no mission, but it waits.
+        own = item.payload.get("kind") in ("policy", "incident", "changed_tools")
         made.add_row(
             short(item.id),
             short(item.mission_id or ""),
