@@ -53,7 +53,7 @@ class PinGate:
 
     def __init__(self, pool: Pool, pins: PinStore, audit: AuditLog, clock: Clock, questions: Questions) -> None:
         self._pool = pool
-        self._pins = pins
+        self.pins = pins
         self._audit = audit
         self._clock = clock
         self._questions = questions
@@ -70,12 +70,12 @@ class PinGate:
             StoreError: what was pinned cannot be known; then nothing of the server may be used.
         """
         now = {tool.tool: definition(tool) for tool in tools}
-        pinned = await self._pins.pinned(identity, version) or await self._inherit(server, identity, version)
+        pinned = await self.pins.pinned(identity, version) or await self._inherit(server, identity, version)
         comparison = compare(pinned, now)
         if comparison.unpinned:
             await self._pin(server, identity, version, {name: now[name] for name in comparison.unpinned}, "offered")
             # Somebody else may have pinned the same tools at the same moment, as the server said it to him.
-            comparison = compare(await self._pins.pinned(identity, version), now)
+            comparison = compare(await self.pins.pinned(identity, version), now)
         held = comparison.held
         if held:
             standing = await self._ask(server, identity, version, now, comparison, again)
@@ -83,7 +83,7 @@ class PinGate:
         return Admitted([tool for tool in tools if tool.tool not in held], held)
 
     async def _inherit(self, server: str, identity: str, version: str) -> Definitions:
-        before = await self._pins.nearest(identity)
+        before = await self.pins.nearest(identity)
         if before:
             await self._pin(server, identity, version, before, "inherited")
         return before
@@ -92,7 +92,7 @@ class PinGate:
         digests = {name: (fingerprint(defined), defined) for name, defined in found.items()}
         told = {"server": server, "identity": identity, "version": version, "how": how, "tools": sorted(found)}
         async with self._pool.connection() as connection, connection.transaction():
-            await self._pins.pin(connection, identity, version, digests, ITSELF, self._clock.now())
+            await self.pins.pin(connection, identity, version, digests, ITSELF, self._clock.now())
             await self._audit.append_within(connection, AuditEvent(kind="tools.pinned", actor=ITSELF, data=told))
 
     async def _ask(

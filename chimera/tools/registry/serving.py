@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
@@ -11,6 +11,7 @@ from chimera.core.errors import SettingsInvalid
 from chimera.core.invalid import first_problem
 from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.registry.model import Auth, ServerEntry, Variable
+from chimera.tools.registry.registry import Registered
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 # What a package runner needs beside PATH and HOME to find its cache; by custom none of these holds a secret.
@@ -38,7 +39,7 @@ def missing(entry: ServerEntry, environ: Mapping[str, str] | None = None) -> lis
 def to_spec(
     entry: ServerEntry, environ: Mapping[str, str] | None = None, *, place: str = "", name: str = ""
 ) -> ServerSpec:
-    """How the mesh reaches an entry: one replica of it, at ``place``, under ``name``.
+    """How the mesh reaches an entry, under ``name``: at all its endpoints, or at the one that ``place`` names.
 
     Raises:
         SettingsInvalid: a variable that it needs is not set, or it names no image that can be run.
@@ -70,8 +71,10 @@ def to_spec(
         }
     else:
         headers = {item.name: fill(item.value) for item in entry.headers} | _authorised(entry.auth, known)
+        first, *others = [place] if place else entry.urls
         fields |= {
-            "url": fill(place or entry.urls[0]),
+            "url": fill(first),
+            "replicas": [fill(url) for url in others],
             "oauth": _credentials(entry.auth, known),
             "headers": {key: SecretStr(value) for key, value in headers.items()},
         }
@@ -81,6 +84,26 @@ def to_spec(
         raise SettingsInvalid(
             f"tool server {entry.name}: {first_problem(error)}"
         ) from None  # the cause would show values
+
+
+def registered_specs(
+    servers: Sequence[Registered], environ: Mapping[str, str] | None = None
+) -> tuple[list[ServerSpec], dict[str, str]]:
+    """Every enabled server at its current version, and why others are left out, by name.
+
+    A version that is tried stands beside it as ``NAME-canary``; ``Registered.version_for`` says whose calls are its.
+    """
+    specs: list[ServerSpec] = []
+    left_out: dict[str, str] = {}
+    for server in (found for found in servers if found.enabled):
+        for version, name in ((server.current, server.name), (server.canary, f"{server.name[:33]}-canary")):
+            if version is None:
+                continue
+            try:
+                specs.append(to_spec(server.entries[version], environ, name=name))
+            except SettingsInvalid as error:
+                left_out[name] = error.message
+    return specs, left_out
 
 
 def _value(item: Variable, known: Mapping[str, str], fill: Any) -> str:

@@ -1,0 +1,1 @@
+"""Simulators of vendors' tool servers: the same tools with the same schemas, and answers that nobody gave."""
