@@ -62,10 +62,9 @@ class Tokens:
         form = {"grant_type": "client_credentials", **({"scope": " ".join(given.scopes)} if given.scopes else {})}
         who = (given.client_id.get_secret_value(), given.client_secret.get_secret_value())
         try:
-            async with (
-                httpx.AsyncClient(verify=self._trust, timeout=_TIMEOUT_S) as client,
-                client.stream("POST", given.token_url, data=form, auth=who) as response,
-            ):
+            async with httpx.AsyncClient(verify=self._trust, timeout=_TIMEOUT_S, auth=who) as client:
+                asked = client.build_request("POST", given.token_url, data=form)
+                response = await client.send(asked, stream=True)
                 if not response.is_success:
                     raise ToolServerDown(f"the token endpoint answered HTTP {response.status_code}")
                 body = bytearray()
