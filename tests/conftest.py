@@ -1,8 +1,14 @@
-"""What all tests share: one set of embedded servers, a database for each test, and settings that reach both."""
+"""What all tests share: embedded servers, a database for each test, settings that reach both, and processes."""
 
 import asyncio
 import contextlib
+import json
 import os
+import select
+import signal
+import socket
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -94,6 +100,93 @@ async def pool(database_url: str) -> AsyncGenerator[Pool]:
     """Connections to this test's database."""
     async with open_pool(database_url, 8) as opened:
         yield opened
+
+
+NURSERY = Path(__file__).parent / "nursery.py"
+PATIENCE_S = 45.0
+
+
+class Nursery:
+    """Processes that need not load Chimera first: forked by one that has (``nursery.py``)."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = socket.socketpair()
+        command = [sys.executable, "-P", str(NURSERY), str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        theirs.close()
+        self._unread = b""
+        self._heard: list[dict[str, Any]] = []
+        self._living: set[int] = set()
+        self.hear("ready")
+
+    def start(self, program: Path, order: dict[str, Any]) -> int:
+        """Have ``live`` of a program called with the order, in a process of its own; return its id."""
+        return self._start({"program": str(program), "order": order}, [])
+
+    def chimera(
+        self, *arguments: str, environment: dict[str, str], folder: Path, descriptors: tuple[int, int, int]
+    ) -> int:
+        """Run a command, with these three as its stdin, stdout and stderr; return the process's id."""
+        asked = {"chimera": arguments, "environment": environment, "folder": str(folder)}
+        return self._start(asked, [*descriptors])
+
+    def _start(self, asked: dict[str, Any], descriptors: list[int]) -> int:
+        line = json.dumps(asked).encode() + b"\n"
+        sent = socket.send_fds(self._channel, [line], descriptors)
+        self._channel.sendall(line[sent:])
+        pid = int(self.hear("born")["pid"])
+        self._living.add(pid)
+        return pid
+
+    def hear(self, *kinds: str, pid: int | None = None, patience_s: float = PATIENCE_S) -> dict[str, Any]:
+        """The next thing of one of these kinds that a process says."""
+        until = time.monotonic() + patience_s
+        while True:
+            for place, said in enumerate(self._heard):
+                if any(kind in said for kind in kinds) and pid in (None, said["pid"]):
+                    return self._heard.pop(place)
+            self._listen(until)
+
+    def _listen(self, until: float) -> None:
+        ready, _, _ = select.select([self._channel], [], [], max(0.0, until - time.monotonic()))
+        read = self._channel.recv(1_000_000) if ready else b""
+        assert read, f"nothing more was said; before: {self._heard[-20:]}"
+        *lines, self._unread = (self._unread + read).split(b"\n")
+        said: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self._living -= {one["pid"] for one in said if "ended" in one}
+        self._heard += said
+
+    def ends(self, pid: int, patience_s: float = PATIENCE_S) -> int:
+        """Wait until a process has ended; return its exit code, negative for the signal that ended it."""
+        return int(self.hear("ended", pid=pid, patience_s=patience_s)["code"])
+
+    def lives(self, pid: int) -> bool:
+        """Whether a process has not ended yet."""
+        while select.select([self._channel], [], [], 0)[0]:
+            self._listen(time.monotonic())
+        return pid in self._living
+
+    def kill(self, *pids: int) -> None:
+        """Kill those of the processes, and their groups, that live; the id of one that has ended may be another's."""
+        for pid in filter(self.lives, pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End every process."""
+        self.kill(*self._living)
+        self._channel.close()
+        self._process.wait(PATIENCE_S)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Generator[Nursery]:
+    """What starts processes that have loaded Chimera."""
+    made = Nursery()
+    yield made
+    made.close()
 
 
 Enrol = Callable[..., None]

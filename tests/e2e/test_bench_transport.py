@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from chimera.bench import transport
-
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
 def test_both_transports_are_measured_and_no_call_fails() -> None:
+    from chimera.bench import transport  # and with it a large SDK, which only this test needs
+
     found = asyncio.run(transport.measure_transport(quick=True)).plain()
     assert found["figures"]["failed_calls"] == 0
     assert found["figures"]["http_call_ms"] > 0

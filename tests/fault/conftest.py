@@ -2,21 +2,22 @@
 
 import json
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
 from chimera.store.embedded import Endpoints
+
+if TYPE_CHECKING:
+    from tests.conftest import Nursery  # noqa: TID251 - its type alone
 
 HERE = Path(__file__).parent
 LEDGER = HERE.parent / "servers" / "ledger.py"
@@ -26,8 +27,9 @@ PATIENCE_S = 45.0
 class Undertaker:
     """Starts processes that run missions, kills them, and looks at what they left."""
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
+    def __init__(self, nursery: "Nursery", folder: Path, database_url: str, redis_url: str) -> None:
         self.database_url = database_url
+        self._nursery = nursery
         self._effects, self._turns = folder / "effects.jsonl", folder / "turns.jsonl"
         self._effects.touch()
         self._turns.touch()
@@ -36,54 +38,25 @@ class Undertaker:
         servers.write_text(json.dumps({"mcpServers": {"ledger": command}}), "utf-8")
         urls = {"database_url": database_url, "redis_url": redis_url}
         settings = {"home": str(folder / "home"), "servers": str(servers), "auto_approve": 0.8, **urls}
-        config = {"settings": settings, "effects": str(self._effects), "turns": str(self._turns)}
+        self._common = {"settings": settings, "effects": str(self._effects), "turns": str(self._turns)}
         self._pids: list[int] = []
-        self._unread = b""
-        self._heard: list[dict[str, Any]] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(HERE / "doomed.py"), json.dumps(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.hear("ready")
 
     def close(self) -> None:
         """End every process that was started here."""
-        for pid in self._pids:
-            self.kill(pid)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-        self._process.wait(PATIENCE_S)
+        self._nursery.kill(*self._pids)
 
     # --- orders ------------------------------------------------------------------------------------------------------
 
     def order(self, what: str, mission_id: str, **more: Any) -> int:
         """Have a process run or resume a mission; return its id."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": what, "mission_id": mission_id, **more}).encode() + b"\n")
-        self._process.stdin.flush()
-        pid = int(self.hear("begun")["pid"])
-        self._pids.append(pid)
-        return pid
+        order = {"do": what, "mission_id": mission_id, **more, **self._common}
+        self._pids.append(self._nursery.start(HERE / "doomed.py", order))
+        self.hear("begun", pid=self._pids[-1])
+        return self._pids[-1]
 
-    def hear(self, *kinds: str, pid: int | None = None) -> dict[str, Any]:
+    def hear(self, *kinds: str, pid: int) -> dict[str, Any]:
         """The next thing of one of these kinds that a process says."""
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            for place, said in enumerate(self._heard):
-                if any(kind in said for kind in kinds) and pid in (None, said["pid"]):
-                    return self._heard.pop(place)
-            self._listen(until)
-
-    def _listen(self, until: float) -> None:
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until - time.monotonic()))
-        read = os.read(self._process.stdout.fileno(), 1_000_000) if ready else b""
-        assert read, f"nothing more was said; before: {self._heard}"
-        *lines, self._unread = (self._unread + read).split(b"\n")
-        self._heard += [json.loads(line) for line in lines]
+        return self._nursery.hear(*kinds, pid=pid)
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         """Send a signal to the process and its group."""
@@ -127,7 +100,7 @@ class Undertaker:
             with suppress(OSError):
                 if entry.name.isdigit() and str(self._effects).encode() in (entry / "cmdline").read_bytes():
                     found.add(int(entry.name))
-        return found - {self._process.pid}
+        return found
 
     def no_orphans(self) -> bool:
         """Whether all tool servers go, within seconds."""
@@ -139,6 +112,7 @@ class Undertaker:
 
 @pytest.fixture(scope="module")
 def undertaker(
+    nursery: "Nursery",
     tmp_path_factory: pytest.TempPathFactory,
     shared_database_url: str,
     endpoints: Endpoints,
@@ -146,6 +120,6 @@ def undertaker(
 ) -> Generator[Undertaker]:
     """Processes on a database of this file's own."""
     enrol(shared_database_url, "ada")
-    processes = Undertaker(tmp_path_factory.mktemp("doomed"), shared_database_url, endpoints.redis_url)
+    processes = Undertaker(nursery, tmp_path_factory.mktemp("doomed"), shared_database_url, endpoints.redis_url)
     yield processes
     processes.close()

@@ -1,18 +1,16 @@
-"""A program whose processes are made to die: ``doomed.py CONFIG``, for the tests of kills and interruptions.
+"""What processes do that are made to die, for the tests of kills and interruptions.
 
-It loads Chimera once, and forks a process in a group of its own for each order, one line of JSON on its input:
-``{"do": "run", "resume" or "cancel", "mission_id": ID, "at": [POINT, N], "then": "stop" or "hang"}``. When the process
-comes to a point for the Nth time it says so and stops, or waits there. Points stand before and after every write to the
-records, every checkpoint, every event and every call of a tool. All that a process says is lines of JSON.
+An order is ``{"do": "run", "resume" or "cancel", "mission_id": ID, "at": [POINT, N], "then": "stop" or "hang"}``, with
+settings and files. When the process comes to a point for the Nth time it says so and stops, or waits there. Points
+stand before and after every write to the records, every checkpoint, every event and every call of a tool.
 """
 
 import asyncio
 import json
 import os
 import signal
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +32,8 @@ from chimera.store.missions import MissionStore
 from chimera.store.usage import UsageLog
 from chimera.tools.mesh.mesh import ToolMesh
 
-CONFIG: dict[str, Any] = json.loads(sys.argv[1])
-EFFECTS, TURNS = Path(CONFIG["effects"]), Path(CONFIG["turns"])
+CONFIG: dict[str, Any] = {}
+"""The order."""
 WATCHED: dict[type[Any], tuple[str, ...]] = {
     GroupCommitSaver: ("aput", "aput_writes"),
     MissionStore: ("create", "plan_tasks", "start_task", "commit_task", "set_status", "finish"),
@@ -49,15 +47,10 @@ WATCHED: dict[type[Any], tuple[str, ...]] = {
 }
 
 
-def write_down(path: Path, line: dict[str, Any]) -> None:
-    """Add a line to a file."""
-    with path.open("a", encoding="utf-8") as file:
+def write_down(name: str, line: dict[str, Any]) -> None:
+    """Add a line to the turns or the effects."""
+    with Path(CONFIG[name]).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def say(**what: Any) -> None:
-    """One line, in one write."""
-    os.write(1, json.dumps({"pid": os.getpid(), **what}).encode() + b"\n")
 
 
 # --- the play --------------------------------------------------------------------------------------------------------
@@ -85,14 +78,14 @@ def _form(name: str, filled: dict[str, Any]) -> AIMessage:
 
 def divide(_messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
     """The orchestrator: a team for each plan."""
-    write_down(TURNS, {"mission": CONFIG["mission_id"], "role": "orchestrator", "task": ""})
+    write_down("turns", {"mission": CONFIG["mission_id"], "role": "orchestrator", "task": ""})
     return _form(tools[0], {"teams": [{"name": goal, "goal": goal} for goal in PLANS]})
 
 
 def plan(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
     """The planner."""
     goal = read(messages[1].content)["goal"]
-    write_down(TURNS, {"mission": CONFIG["mission_id"], "role": "planner", "task": goal})
+    write_down("turns", {"mission": CONFIG["mission_id"], "role": "planner", "task": goal})
     return _form(tools[0], Plan(tasks=PLANS[goal], confidence=0.9).plain())
 
 
@@ -108,7 +101,7 @@ def work(messages: Sequence[BaseMessage], tools: Sequence[str]) -> AIMessage:
         "again": bool(request["feedback"]),
         "turn": len(results),
     }
-    write_down(TURNS, turn)
+    write_down("turns", turn)
     if tools and not results:
         call = {"name": tools[0], "args": {"text": f"{CONFIG['mission_id']} {title}"}, "id": "0", "type": "tool_call"}
         return AIMessage(content="", tool_calls=[call])
@@ -122,8 +115,8 @@ async def human(item: ReviewItem) -> ReviewDecision:
     if item.payload.get("kind") == "result":
         title = next(task.title for tasks in PLANS.values() for task in tasks if repr(task.title) in item.question)
         text = f"{CONFIG['mission_id']} {title}"
-        if text not in EFFECTS.read_text("utf-8"):
-            write_down(EFFECTS, {"tool": "by hand", "text": text, "key": "by hand"})
+        if text not in Path(CONFIG["effects"]).read_text("utf-8"):
+            write_down("effects", {"tool": "by hand", "text": text, "key": "by hand"})
     return ReviewDecision(action="approve", reviewer="ada")
 
 
@@ -132,27 +125,46 @@ async def human(item: ReviewItem) -> ReviewDecision:
 _met: Counter[str] = Counter()
 
 
-async def reach(point: str, order: dict[str, Any]) -> None:
+async def reach(point: str, say: Callable[..., None]) -> None:
     """Come to a point; stop or hang there when the order says so."""
     _met[point] += 1
-    if order.get("at") == [point, _met[point]]:
+    if CONFIG.get("at") == [point, _met[point]]:
         say(at=point)
-        if order.get("then") == "hang":
+        if CONFIG.get("then") == "hang":
             await asyncio.Event().wait()
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def watch(kind: type[Any], name: str, order: dict[str, Any]) -> None:
+def watch(kind: type[Any], name: str, say: Callable[..., None]) -> None:
     """Put a point before and one after a method."""
     real = getattr(kind, name)
 
     async def watched(*args: Any, **options: Any) -> Any:
-        await reach(f"before {kind.__name__}.{name}", order)
+        await reach(f"before {kind.__name__}.{name}", say)
         result = await real(*args, **options)
-        await reach(f"after {kind.__name__}.{name}", order)
+        await reach(f"after {kind.__name__}.{name}", say)
         return result
 
     setattr(kind, name, watched)
+
+
+async def obey(say: Callable[..., None]) -> None:
+    """Run, resume or cancel the mission."""
+    script = {"orchestrator": divide, "planner": plan, "worker": work}
+    models = {role: ScriptedModel(script=[line]) for role, line in script.items()}
+    settings = Settings.model_validate(CONFIG["settings"])
+    async with swarm.ChimeraSwarm(settings, models=models, reviewer=human) as opened:
+        try:
+            if CONFIG["do"] == "cancel":
+                say(cancelled=await opened.cancel(CONFIG["mission_id"]))
+                return
+            if CONFIG["do"] == "run":
+                result = await opened.run(Mission(goal="a house"), mission_id=CONFIG["mission_id"])
+            else:
+                result = await opened.resume(CONFIG["mission_id"])
+            say(result=result.plain(), met=_met)
+        except ChimeraError as error:
+            say(error=error.as_dict())
 
 
 def no_servers(_settings: Settings) -> list[Any]:
@@ -160,54 +172,18 @@ def no_servers(_settings: Settings) -> list[Any]:
     return []
 
 
-async def obey(order: dict[str, Any]) -> None:
-    """Run, resume or cancel the mission."""
-    script = {"orchestrator": divide, "planner": plan, "worker": work}
-    models = {role: ScriptedModel(script=[line]) for role, line in script.items()}
-    settings = Settings.model_validate(CONFIG["settings"])
-    async with swarm.ChimeraSwarm(settings, models=models, reviewer=human) as opened:
-        try:
-            if order["do"] == "cancel":
-                say(cancelled=await opened.cancel(order["mission_id"]))
-                return
-            if order["do"] == "run":
-                result = await opened.run(Mission(goal="a house"), mission_id=order["mission_id"])
-            else:
-                result = await opened.resume(order["mission_id"])
-            say(result=result.plain(), met=_met)
-        except ChimeraError as error:
-            say(error=error.as_dict())
-
-
-def main() -> None:
-    """Fork for each order, until the input ends."""
+def live(order: dict[str, Any], say: Callable[..., None]) -> None:
+    """Carry out an order."""
+    CONFIG.update(order)
     app.first_party = no_servers
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead here
-    say(ready=True)
-    for line in sys.stdin:
-        if os.fork() == 0:
-            live(json.loads(line))
-
-
-def live(order: dict[str, Any]) -> None:
-    """Carry out one order, in a process of its own."""
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    CONFIG["mission_id"] = order["mission_id"]
     for kind, names in WATCHED.items():
         for name in names:
-            watch(kind, name, order)
+            watch(kind, name, say)
     say(begun=order["do"])
     try:
-        asyncio.run(obey(order))
+        asyncio.run(obey(say))
     except KeyboardInterrupt:
         say(interrupted=True)
     except BaseException as error:
         say(error={"code": type(error).__name__, "message": str(error)})
         raise
-    finally:
-        os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Training gives the same bytes twice; the evaluation leaves sources out, and works on any folder of its format.
 
-Proves FR-92 and FR-95.
+Proves FR-92 and FR-95. What trains is imported where it is used: it takes seconds that whoever collects need not wait for.
 """
 
 import json
@@ -13,11 +13,7 @@ import pytest
 
 from chimera.core.errors import InputError
 from chimera.evals.injection.data import Row, load_corpus, load_rows, thinned
-from chimera.evals.injection.figures import evaluate_injection
-from chimera.evals.injection.loso import leave_one_source_out
 from chimera.evals.injection.obfuscate import OBFUSCATIONS
-from chimera.evals.injection.run import main_injection
-from chimera.evals.injection.train import train_weights
 from chimera.evals.injection.trained_on import marks_of, was_trained_on
 from chimera.guards.injection.classifier import Weights
 
@@ -56,12 +52,16 @@ def written(folder: Path, name: str = "dev.jsonl") -> Path:
 
 
 def test_training_again_gives_the_same_bytes() -> None:
+    from chimera.evals.injection.train import train_weights
+
     first, second = train_weights(rows()).packed(), train_weights(rows()).packed()
     assert first == second
     assert Weights.unpacked(first).slope > 0
 
 
 def test_a_source_is_scored_by_a_model_that_never_saw_it() -> None:
+    from chimera.evals.injection.loso import leave_one_source_out
+
     corpus = load_corpus(rows())
     found = leave_one_source_out(corpus)
     assert set(found.models) == set("abcd")
@@ -73,6 +73,8 @@ def test_a_source_is_scored_by_a_model_that_never_saw_it() -> None:
 
 
 def test_a_threshold_is_chosen_from_the_benign_texts_of_other_sources() -> None:
+    from chimera.evals.injection.loso import leave_one_source_out
+
     found = leave_one_source_out(load_corpus(rows()))
     others = found.logits[(found.source != "b") & ~found.attack]
     assert found.threshold("b", 0.05) == pytest.approx(np.quantile(others, 0.95))
@@ -83,6 +85,8 @@ def test_a_threshold_is_chosen_from_the_benign_texts_of_other_sources() -> None:
 
 
 def test_the_command_prints_one_object_for_any_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from chimera.evals.injection.run import main_injection
+
     code = main_injection(written(tmp_path, "other.jsonl"), quick=True, as_json=True)
     printed: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert set(printed) == {"name", "conditions", "figures", "goals", "pass"}
@@ -95,6 +99,8 @@ def test_the_command_prints_one_object_for_any_folder(tmp_path: Path, capsys: py
 
 
 def test_the_table_names_figures_sources_and_obfuscations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from chimera.evals.injection.run import main_injection
+
     main_injection(written(tmp_path), quick=True, as_json=False)
     printed = capsys.readouterr().out
     assert "loso_auc" in printed
@@ -120,6 +126,9 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: str) -> None:
 
 
 def test_no_data_or_one_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chimera.evals.injection.loso import leave_one_source_out
+    from chimera.evals.injection.run import main_injection
+
     with pytest.raises(InputError):
         load_rows(tmp_path)
     with pytest.raises(InputError, match="two sources"):
@@ -145,6 +154,9 @@ def test_texts_of_the_training_data_are_known_by_their_digest(data: Path) -> Non
 
 
 def test_a_small_share_of_the_real_data_is_evaluated(data: Path) -> None:
+    from chimera.evals.injection.figures import evaluate_injection
+    from chimera.evals.injection.loso import leave_one_source_out
+
     found = leave_one_source_out(load_corpus(thinned(load_rows(data / "security"), 160)))
     assert found.auc() > 0.7
     assert evaluate_injection.__doc__

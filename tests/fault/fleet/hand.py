@@ -1,17 +1,15 @@
-"""Worker processes for the tests of the engines: ``hand.py``, which loads everything once and forks one for each order.
+"""A worker process for the tests of the engines.
 
-An order is a line of JSON on its input: the plan of a worker, its engine, where Postgres and NATS are, and by how much
-its clock is wrong. What a run does is in its payload: it naps in steps, fails, or kills its process. Every start and
-every end is a row of the table ``marks``, every effect a row of ``ledger`` that can be there once.
+An order has the plan of the worker, its engine, where Postgres and NATS are, and by how much its clock is wrong. What a
+run does is in its payload: it naps in steps, fails, or kills its process. Every start and every end is a row of the
+table ``marks``, every effect a row of ``ledger`` that can be there once.
 """
 
 import asyncio
-import json
 import os
 import signal
-import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -94,23 +92,7 @@ def set_wrong(seconds: float, after_s: float) -> None:
     time.time = lambda: real() + (seconds if time.monotonic() >= since else 0.0)
 
 
-def main() -> None:
-    """Fork for each order, until the input ends."""
-    os.write(1, b"{}\n")
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid:
-            os.write(1, json.dumps({"pid": pid}).encode() + b"\n")
-            continue
-        order = json.loads(line)
-        set_wrong(order["clock_s"], order["moved_after_s"])
-        code = 1
-        try:
-            asyncio.run(work(order))
-            code = 0
-        finally:
-            os._exit(code)
-
-
-if __name__ == "__main__":
-    main()
+def live(order: dict[str, Any], _say: Callable[..., None]) -> None:
+    """Carry out an order."""
+    set_wrong(order["clock_s"], order["moved_after_s"])
+    asyncio.run(work(order))

@@ -8,22 +8,19 @@ Proves FR-342, FR-343, FR-344, FR-345 and LAW-4.
 """
 
 import asyncio
-import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from psycopg.rows import dict_row
 
 from chimera.core.contracts import Mission, Task
 from chimera.store.embedded import EmbeddedServers, Endpoints
@@ -35,9 +32,8 @@ from chimera.store.postgres import open_pool
 from chimera.store.runs import NewRun, RunStore
 
 if TYPE_CHECKING:
-    from conftest import Nats
+    from conftest import Fleet, Nats
 
-HERE = Path(__file__).parent
 MISSION = "5d3a1c52-9a5e-4a39-8e0b-4a8d2b6d0c77"
 TTL_S = 2.0
 PATIENCE_S = 150.0
@@ -71,11 +67,6 @@ CREATE TRIGGER watched BEFORE INSERT OR UPDATE ON checkpoints FOR EACH ROW EXECU
 CREATE TRIGGER watched BEFORE INSERT OR UPDATE ON checkpoint_writes FOR EACH ROW EXECUTE FUNCTION watch_step();
 CREATE TRIGGER watched BEFORE UPDATE ON runs FOR EACH ROW EXECUTE FUNCTION watch_end();
 """
-MISCOUNTED = """
-SELECT * FROM (SELECT pool, tenant, count(*) AS n FROM runs WHERE state = 'running' GROUP BY pool, tenant) AS counted
-FULL JOIN (SELECT * FROM lanes WHERE running > 0) AS kept USING (pool, tenant) WHERE n IS DISTINCT FROM running
-"""
-
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are stalled and watched as on Linux"),
     pytest.mark.timeout(1_800),
@@ -85,65 +76,31 @@ pytestmark = [
 class Field:
     """Workers on one database, the runs that they carry, and what they did."""
 
-    def __init__(
-        self, folder: Path, database_url: str, redis_url: str, runner: str, seed: int, **settings: Any
-    ) -> None:
+    def __init__(self, fleet: "Fleet", folder: Path, redis_url: str, runner: str, seed: int, **settings: Any) -> None:
         self.pick = random.Random(seed)
-        self._url, self._runner, self._folder = database_url, runner, folder
-        self._settings: dict[str, Any] = {"home": str(folder / "home"), "database_url": database_url}
-        self._settings |= {"redis_url": redis_url, "max_tokens": 10**12, **settings}
-        config = {"settings": self._settings, "think_s": 0.05}
-        config |= {name: str(folder / f"{name}.jsonl") for name in ("effects", "turns")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(HERE / "walker.py"), json.dumps(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._read()
-        self.pids: dict[str, int] = {}
+        given = {"redis_url": redis_url, "max_tokens": 10**12, "agent_runner": runner, **settings}
+        self.fleet = fleet.equip(folder, given, think_s=0.05, tasks=[])
+        self.rows, self.lines = fleet.rows, fleet.lines
         self.stalled: dict[str, float] = {}
         self._hired = self._turns = 0
         self.asked = 0
         self.met: Counter[str] = Counter()
 
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
-
-    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Rows of the database."""
-        with (
-            psycopg.connect(self._url, autocommit=True) as connection,
-            connection.cursor(row_factory=dict_row) as cursor,
-        ):
-            cursor.execute(query.encode(), values)
-            return cursor.fetchall() if cursor.description else []
-
-    def lines(self, name: str) -> list[dict[str, Any]]:
-        """Turns or effects, in order."""
-        path = self._folder / f"{name}.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
-
     # --- workers -----------------------------------------------------------------------------------------------------
 
     def hire(self) -> None:
         """Start workers until enough are awake, in the place of those too that began while Postgres was away."""
-        self.pids = {name: pid for name, pid in self.pids.items() if not ended(pid)}
-        while len(self.pids) - len(self.stalled) < CREW:
+        self.fleet.drop_ended()
+        while len(self.fleet.pids) - len(self.stalled) < CREW:
             name = f"walker-{self._hired}"
             self._hired += 1
-            plan = {"id": name, "concurrency": ROOM, "ttl_s": TTL_S, "poll_s": 0.5, "drain_s": 5.0}
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps({"plan": plan, "runner": self._runner}).encode() + b"\n")
-            self._process.stdin.flush()
-            self.pids[name] = int(self._read()["pid"])
+            self.fleet.hire(name, concurrency=ROOM, ttl_s=TTL_S)
 
     def wake(self, *, all_of_them: bool = False) -> None:
         """Wake the workers that have slept through their lease."""
         for name, until in list(self.stalled.items()):
             if all_of_them or time.monotonic() >= until:
-                os.kill(self.pids[name], signal.SIGCONT)
+                self.fleet.signal(self.fleet.pids[name], signal.SIGCONT)
                 del self.stalled[name]
 
     async def harm(self) -> None:
@@ -154,17 +111,17 @@ class Field:
             self.hire()
             self.wake()
             busy = self.rows("SELECT DISTINCT worker FROM runs WHERE state = 'running' ORDER BY worker")
-            able = [row["worker"] for row in busy if row["worker"] in self.pids.keys() - self.stalled.keys()]
+            able = [row["worker"] for row in busy if row["worker"] in self.fleet.pids.keys() - self.stalled.keys()]
             victim = self.pick.choice(able) if able else ""
             if not victim:
                 await asyncio.sleep(0.02)
         await self._progress()
         await asyncio.sleep(self.pick.uniform(0.0, 0.3))
         if self.pick.random() < 0.6:
-            os.kill(self.pids.pop(victim), signal.SIGKILL)
+            self.fleet.kill(victim)
             self.met["killed"] += 1
         else:
-            os.kill(self.pids[victim], signal.SIGSTOP)
+            self.fleet.signal(self.fleet.pids[victim], signal.SIGSTOP)
             self.stalled[victim] = time.monotonic() + self.pick.uniform(1.2, 2.0) * TTL_S
             self.met["stalled"] += 1
 
@@ -174,16 +131,6 @@ class Field:
         while len(self.lines("turns")) < self._turns + TURNS and time.monotonic() < end:  # noqa: ASYNC110 - of others
             await asyncio.sleep(0.02)
         self._turns = len(self.lines("turns"))
-
-    def close(self) -> None:
-        """End every process."""
-        for pid in self.pids.values():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-        self._process.wait(PATIENCE_S)
 
     # --- runs --------------------------------------------------------------------------------------------------------
 
@@ -213,14 +160,6 @@ class Field:
         """As many new runs as have ended."""
         row = self.rows("SELECT count(*) AS n FROM runs WHERE state <> 'done'")[0]
         return [self.run() for _ in range(IN_FLIGHT - row["n"])]
-
-
-def ended(pid: int) -> bool:
-    """Whether a process has ended by itself."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @asynccontextmanager
@@ -256,7 +195,7 @@ async def finish(field: Field) -> None:
 def inspect(field: Field) -> None:
     """What must be true of all that was done."""
     assert field.rows("SELECT * FROM violations") == [], "somebody wrote who had lost the lease"
-    assert field.rows(MISCOUNTED) == []
+    assert field.fleet.miscounted() == []
     rows = {row["id"]: row for row in field.rows("SELECT id, state, attempts, outcome FROM runs")}
     assert len(rows) == field.asked
     keys: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -275,17 +214,13 @@ def inspect(field: Field) -> None:
 
 
 @pytest.fixture
-def make_field(tmp_path: Path) -> Generator[Callable[..., Field]]:
+def make_field(tmp_path: Path, make_fleet: Callable[[str], "Fleet"]) -> Callable[..., Field]:
     """Makes fields."""
-    made: list[Field] = []
 
-    def make(*given: Any, **settings: Any) -> Field:
-        made.append(Field(tmp_path, *given, **settings))
-        return made[-1]
+    def make(database_url: str, *given: Any, **settings: Any) -> Field:
+        return Field(make_fleet(database_url), tmp_path, *given, **settings)
 
-    yield make
-    for each in made:
-        each.close()
+    return make
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,12 @@ def ids(number: int, name: str = "run") -> list[str]:
 async def test_killed(yard: "Yard") -> None:
     """Proves FR-343: what a killed worker carried is carried out by another one, and nothing is done twice."""
     pids = {"one": yard.hire("one", concurrency=30), "two": yard.hire("two", concurrency=30)}
-    yard.ready(2)
+    await yard.ready(2)
     await yard.ask(*ids(40), nap_s=1.5)
-    yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 40")
+    await yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 40")
     busiest = Counter(row["worker"] for row in yard.rows("SELECT worker FROM runs")).most_common(1)[0][0]
     yard.signal(pids[busiest], signal.SIGKILL)
-    yard.until_over(40)
+    await yard.until_over(40)
     assert len(yard.rows("SELECT run FROM ledger")) == 40
     assert Counter(row["run"] for row in yard.marks("end")) == dict.fromkeys(ids(40), 1)
     begun, ended = ({row["run"] for row in yard.marks(what) if row["worker"] == busiest} for what in ("start", "end"))
@@ -53,9 +53,9 @@ async def test_a_long_run_is_left_alone(yard: "Yard") -> None:
     """Proves FR-342: a run may last longer than the lease, as its worker renews that."""
     for worker in ("one", "two"):
         yard.hire(worker)
-    yard.ready(2)
+    await yard.ready(2)
     await yard.ask(*ids(6), nap_s=4.0)
-    yard.until_over(6)
+    await yard.until_over(6)
     assert {row["attempts"] for row in yard.rows("SELECT attempts FROM runs")} == {1}
     assert len(yard.marks("start")) == 6
 
@@ -65,21 +65,21 @@ async def test_a_stalled_worker_wakes_up(yard: "Yard") -> None:
     """Proves FR-344: it saves nothing any more, what it says is not heard, and it begins anew."""
     stalled = yard.hire("one")
     await yard.ask(*ids(8), steps=8, nap_s=0.25, saves=True)
-    yard.until("SELECT 1 FROM checkpoints")
+    await yard.until("SELECT 1 FROM checkpoints")
     yard.signal(stalled, signal.SIGSTOP)
     yard.hire("two")
-    yard.until("SELECT 1 FROM runs WHERE worker = 'two' HAVING count(*) = 8")
+    await yard.until("SELECT 1 FROM runs WHERE worker = 'two' HAVING count(*) = 8")
     yard.signal(stalled, signal.SIGCONT)
-    yard.until_over(8)
+    await yard.until_over(8)
     saved = yard.rows("SELECT thread_id, checkpoint_id FROM checkpoints ORDER BY checkpoint_id")
     second = [row for row in saved if row["checkpoint_id"].startswith("0002")]
     assert len(second) == 64, "the second worker saved every step"
     assert len(saved) - 64 < 64, "the first one none after it woke up"
     assert {row["worker"] for row in yard.marks("end")} == {"two"}
     assert len(yard.marks("end")) == 8
-    yard.until("SELECT 1 FROM workers WHERE id = 'one' AND state = 'running' AND epoch > 1")
+    await yard.until("SELECT 1 FROM workers WHERE id = 'one' AND state = 'running' AND epoch > 1")
     await yard.ask("late")
-    yard.until_over(9)
+    await yard.until_over(9)
 
 
 @EITHER
@@ -88,9 +88,9 @@ async def test_asked_for_again_and_again(yard: "Yard") -> None:
     new = await asyncio.gather(*(yard.ask(*ids(5), nap_s=0.2) for _ in range(4)))
     assert sorted(run for some in new for run in some) == ids(5)
     yard.hire()
-    yard.until("SELECT 1 FROM runs WHERE state = 'running'")
+    await yard.until("SELECT 1 FROM runs WHERE state = 'running'")
     assert await yard.ask(*ids(5)) == []
-    yard.until_over(5)
+    await yard.until_over(5)
     assert await yard.ask(*ids(5)) == []
     ended = await yard.engine.ended("run-000", 5)
     assert ended is not None
@@ -103,7 +103,7 @@ async def test_the_engine_restarts(yard: "Yard") -> None:
     """Proves FR-345: connections are made again, what was told in between is found, nothing is lost or done twice."""
     yard.hire()
     await yard.ask(*ids(10, "before"), nap_s=1.0)
-    yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 10")
+    await yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 10")
     yard.nats.kill()
     yard.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -112,7 +112,7 @@ async def test_the_engine_restarts(yard: "Yard") -> None:
     await yard.ask(*ids(10, "between"))
     yard.nats.start()
     await yard.ask(*ids(10, "after"))
-    yard.until_over(30)
+    await yard.until_over(30)
     assert Counter(row["run"] for row in yard.marks("end")).most_common(1)[0][1] == 1
 
 
@@ -122,7 +122,7 @@ async def test_priority(yard: "Yard") -> None:
     await yard.ask(*ids(6, "low"))
     await yard.ask(*ids(6, "high"), priority=5)
     yard.hire(concurrency=1)
-    yard.until_over(12)
+    await yard.until_over(12)
     assert [row["run"] for row in yard.marks("start")] == [*ids(6, "high"), *ids(6, "low")]
 
 
@@ -133,7 +133,7 @@ async def test_cancelled(yard: "Yard") -> None:
     assert await yard.engine.cancel("waits") == "cancelled"
     yard.hire()
     await yard.ask("runs", nap_s=60.0)
-    yard.until("SELECT 1 FROM marks WHERE what = 'start'")
+    await yard.until("SELECT 1 FROM marks WHERE what = 'start'")
     assert await yard.engine.cancel("runs") == "running"
     ended = await yard.engine.ended("runs", 10)
     assert ended is not None
@@ -142,7 +142,7 @@ async def test_cancelled(yard: "Yard") -> None:
     with pytest.raises(InputError):
         await yard.engine.cancel("unknown")
     await yard.ask("next")
-    yard.until_over(1)
+    await yard.until_over(1)
     assert [row["run"] for row in yard.rows("SELECT run FROM ledger")] == ["next"]
 
 
@@ -152,7 +152,7 @@ async def test_drained(yard: "Yard", how: str) -> None:
     """Proves FR-348: it ends after the step under way, and another worker goes on, without a failure being counted."""
     first = yard.hire("one")
     await yard.ask(*ids(5), steps=20, nap_s=0.15)
-    yard.until("SELECT 1 FROM marks WHERE what = 'start' HAVING count(*) = 5")
+    await yard.until("SELECT 1 FROM marks WHERE what = 'start' HAVING count(*) = 5")
     if how == "signal":
         yard.signal(first, signal.SIGTERM)
     else:
@@ -162,7 +162,7 @@ async def test_drained(yard: "Yard", how: str) -> None:
     assert {(row["state"], row["failures"], row["worker"]) for row in rows} == {("queued", 0, None)}
     assert yard.rows("SELECT state FROM workers") == [{"state": "stopped"}]
     yard.hire("two")
-    yard.until_over(5)
+    await yard.until_over(5)
     with pytest.raises(InputError, match="no worker"):
         await yard.engine.drain("one")
 
@@ -176,16 +176,16 @@ async def test_poison(yard: "Yard") -> None:
         assert yard.ends(pid)
     yard.hire("three")
     await yard.ask("good")
-    yard.until("SELECT 1 FROM runs WHERE state = 'dead'")
+    await yard.until("SELECT 1 FROM runs WHERE state = 'dead'")
     ended = await yard.engine.ended("poison", 5)
     assert ended is not None
     assert ended.error is not None
     assert "2 of 2 tries" in ended.error["message"]
-    yard.until_over(1)
+    await yard.until_over(1)
     assert len(yard.marks("start", "poison")) == 2
     yard.rows("UPDATE runs SET payload = '{}' WHERE id = 'poison'")
     await yard.engine.replay("poison")
-    yard.until_over(2)
+    await yard.until_over(2)
     with pytest.raises(InputError, match="is done"):
         await yard.engine.replay("poison")
 
@@ -213,7 +213,7 @@ async def test_not_before_its_time(yard: "Yard") -> None:
     yard.hire()
     await yard.ask("later", delay_s=1.2)
     await yard.ask("now")
-    yard.until_over(2)
+    await yard.until_over(2)
     due = yard.rows(
         "SELECT m.at >= r.not_before AS due FROM marks AS m JOIN runs AS r ON r.id = m.run WHERE m.what = 'start'"
     )
@@ -241,7 +241,7 @@ async def test_no_tenant_has_more_than_its_share(yard: "Yard") -> None:
     await yard.ask(*ids(2, "little"), tenant="little", nap_s=0.3)
     for worker in ("one", "two"):
         yard.hire(worker)
-    yard.until_over(14)
+    await yard.until_over(14)
     starts = yard.marks("start")
     assert "little-001" in [row["run"] for row in starts[:5]]
     assert most_at_once(yard, "much") == 3
@@ -281,11 +281,11 @@ async def test_two_workers_with_one_id(yard: "Yard") -> None:
     first = await yard.engine.register("one", 5, None, 2.0)
     with pytest.raises(ConflictError, match="one is alive"):
         await yard.engine.register("one", 5, None, 2.0)
-    yard.until("SELECT 1 FROM workers WHERE expires_at < clock_timestamp()")
+    await yard.until("SELECT 1 FROM workers WHERE expires_at < clock_timestamp()")
     yard.hire("one")
-    yard.until("SELECT 1 FROM workers WHERE epoch > %s", first.epoch)
+    await yard.until("SELECT 1 FROM workers WHERE epoch > %s", first.epoch)
     await yard.ask("run")
-    yard.until_over(1)
+    await yard.until_over(1)
     assert await yard.engine.claim(first, 5, None) == []
     with pytest.raises(LeaseLost):
         await yard.engine.renew(first, 2.0)
@@ -297,10 +297,10 @@ async def test_a_clock_that_is_an_hour_wrong(yard: "Yard") -> None:
     yard.hire("behind", clock_s=-3600, concurrency=3)
     yard.hire("ahead", clock_s=3600, concurrency=3)
     yard.hire("moved", clock_s=3600, moved_after_s=1.5, concurrency=3)
-    yard.ready(3)
+    await yard.ready(3)
     await yard.ask(*ids(9), nap_s=2.5, deadline_s=60)
     await yard.ask("later", delay_s=1.0)
-    yard.until_over(10)
+    await yard.until_over(10)
     assert {row["attempts"] for row in yard.rows("SELECT attempts FROM runs")} == {1}
     assert {row["worker"] for row in yard.marks("start")} == {"behind", "ahead", "moved"}
 
@@ -327,10 +327,10 @@ async def test_an_agent_is_deleted_while_it_works(yard: "Yard", database_url: st
         await agents.change("q", "quarantined")
         yard.hire()
         await yard.ask("run", nap_s=1.0)
-        yard.until("SELECT 1 FROM marks WHERE what = 'start'")
+        await yard.until("SELECT 1 FROM marks WHERE what = 'start'")
         assert (await agents.get("a"))["state"] == "working"
         await agents.remove("a")
-        yard.until_over(1)
+        await yard.until_over(1)
         assert [row["state"] for row in await agents.listed()] == ["waiting", "quarantined"]
         rows = yard.rows("SELECT attempts, failures FROM runs")
         assert rows == [{"attempts": 2, "failures": 0}]
@@ -341,13 +341,13 @@ async def test_a_pool_is_set_to_zero(yard: "Yard") -> None:
     """Proves FR-346: nothing new starts there, what runs goes on, and the rest starts when there is room again."""
     yard.hire(concurrency=4)
     await yard.ask(*ids(6), nap_s=0.6)
-    yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 4")
+    await yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 4")
     yard.rows("UPDATE pools SET concurrency = 0")
-    yard.until_over(4)
+    await yard.until_over(4)
     await yard.ask("more")
     yard.rows("INSERT INTO pools (name, concurrency) VALUES ('other', 5)")
     await yard.ask("elsewhere", pool="other")
-    yard.until_over(5)
+    await yard.until_over(5)
     assert len(yard.rows("SELECT 1 FROM runs WHERE state = 'queued'")) == 3
     yard.rows("UPDATE pools SET concurrency = 9 WHERE name = 'default'")
-    yard.until_over(8)
+    await yard.until_over(8)

@@ -8,21 +8,16 @@ Proves FR-351, FR-352, LAW-7 and LAW-4.
 
 import asyncio
 import json
-import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 from typer.testing import CliRunner
 
 from chimera import ChimeraSwarm
@@ -32,7 +27,9 @@ from chimera.core.errors import MissionBusy
 from chimera.core.settings import Settings
 from chimera.store.embedded import Endpoints
 
-HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    from conftest import Fleet
+
 PATIENCE_S = 90.0
 FINAL = ("done", "partial", "failed", "rejected", "cancelled")
 
@@ -42,91 +39,19 @@ pytestmark = [
 ]
 
 
-class House:
-    """Workers on one database, and what they did."""
+async def ended(here: "Fleet", mission_id: str) -> dict[str, Any]:
+    """A mission's row when it has ended, for the fleet too."""
+    query = "SELECT * FROM missions WHERE id = %s AND status = ANY (%s)"
+    (row,) = await here.until(query, mission_id, list(FINAL), patience_s=PATIENCE_S)
+    await here.until(
+        "SELECT 1 FROM runs WHERE thread_id = %s AND state IN ('done', 'cancelled')", mission_id, patience_s=PATIENCE_S
+    )
+    return row
 
-    def __init__(self, folder: Path, settings: dict[str, Any], tasks: list[str], think_s: float) -> None:
-        self._folder = folder
-        self.settings: dict[str, Any] = {
-            "home": str(folder / "home"),
-            "max_parallel": 200,
-            "max_tokens": 10**12,
-            **settings,
-        }
-        config = {"settings": self.settings, "think_s": think_s, "tasks": tasks}
-        config |= {name: str(folder / f"{name}.jsonl") for name in ("effects", "turns")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(HERE / "walker.py"), json.dumps(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self._read()
-        self.pids: dict[str, int] = {}
 
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
-
-    def hire(self, name: str, concurrency: int = 10, **plan: Any) -> None:
-        """Start a worker."""
-        order = {"id": name, "concurrency": concurrency, "ttl_s": 2.0, "poll_s": 0.5, "drain_s": 5.0, **plan}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"plan": order, "runner": "lean"}).encode() + b"\n")
-        self._process.stdin.flush()
-        self.pids[name] = int(self._read()["pid"])
-
-    def kill(self, name: str) -> None:
-        """Kill a worker."""
-        os.kill(self.pids.pop(name), signal.SIGKILL)
-
-    def rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        """Rows of the database."""
-        url = str(self.settings["database_url"])
-        with psycopg.connect(url, autocommit=True) as one, one.cursor(row_factory=dict_row) as cursor:
-            cursor.execute(query.encode(), values)
-            return cursor.fetchall() if cursor.description else []
-
-    async def until(self, query: str, *values: Any, patience_s: float = PATIENCE_S) -> list[dict[str, Any]]:
-        """The rows, as soon as there are any."""
-        end = time.monotonic() + patience_s
-        while not (rows := await asyncio.to_thread(self.rows, query, *values)):
-            assert time.monotonic() < end, f"never: {query}; {self.state()}"
-            await asyncio.sleep(0.05)
-        return rows
-
-    async def ended(self, mission_id: str) -> dict[str, Any]:
-        """A mission's row when it has ended, for the fleet too."""
-        query = "SELECT * FROM missions WHERE id = %s AND status = ANY (%s)"
-        (row,) = await self.until(query, mission_id, list(FINAL))
-        await self.until("SELECT 1 FROM runs WHERE thread_id = %s AND state IN ('done', 'cancelled')", mission_id)
-        return row
-
-    def state(self) -> Any:
-        """What there is, for whoever reads a failure."""
-        counts = self.rows("SELECT kind, state, count(*) FROM runs GROUP BY 1, 2")
-        return counts, self.rows("SELECT id, kind, state, error FROM runs WHERE error IS NOT NULL LIMIT 5")
-
-    def lines(self, name: str) -> list[dict[str, Any]]:
-        """Turns or effects, in order."""
-        path = self._folder / f"{name}.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
-
-    @asynccontextmanager
-    async def swarm(self, **settings: Any) -> AsyncGenerator[ChimeraSwarm]:
-        """What hands missions to the fleet."""
-        async with ChimeraSwarm(Settings.model_validate({**self.settings, **settings})) as opened:
-            yield opened
-
-    def close(self) -> None:
-        """End every process."""
-        for pid in self.pids.values():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-        self._process.wait(PATIENCE_S)
+def swarm_of(here: "Fleet") -> ChimeraSwarm:
+    """What hands missions to the fleet."""
+    return ChimeraSwarm(Settings.model_validate(here.settings))
 
 
 def no_servers(_settings: Settings) -> list[Any]:
@@ -134,34 +59,34 @@ def no_servers(_settings: Settings) -> list[Any]:
     return []
 
 
+House = Callable[..., "Fleet"]
+
+
 @pytest.fixture
 def house(
     tmp_path: Path,
     database_url: str,
+    make_fleet: Callable[[str], "Fleet"],
     endpoints: Endpoints,
     monkeypatch: pytest.MonkeyPatch,
     enrol: Callable[..., None],
-) -> Generator[Callable[..., House]]:
-    """Makes a house whose missions have so many tasks."""
+) -> House:
+    """Makes a fleet whose missions have so many tasks."""
     monkeypatch.setattr("chimera.app.first_party", no_servers)
     enrol(database_url, "ada")
-    made: list[House] = []
 
-    def make(*tasks: str, think_s: float = 0.05, **settings: Any) -> House:
-        urls = {"database_url": database_url, "redis_url": endpoints.redis_url}
-        made.append(House(tmp_path, {**urls, **settings}, list(tasks), think_s))
-        return made[-1]
+    def make(*tasks: str, think_s: float = 0.05, **settings: Any) -> "Fleet":
+        own = {"redis_url": endpoints.redis_url, "max_parallel": 200, "max_tokens": 10**12, **settings}
+        return make_fleet(database_url).equip(tmp_path, own, think_s=think_s, tasks=list(tasks))
 
-    yield make
-    for each in made:
-        each.close()
+    return make
 
 
 def tasks(number: int) -> list[str]:
     return [f"task {place}" for place in range(number)]
 
 
-def each_once(here: House, number: int, missions: int = 1) -> None:
+def each_once(here: "Fleet", number: int, missions: int = 1) -> None:
     """Every task had its one effect, and no step that was saved ran again."""
     effects = here.lines("effects")
     assert Counter(text for text, _ in {(effect["text"], effect["key"]) for effect in effects}) == dict.fromkeys(
@@ -174,26 +99,24 @@ def each_once(here: House, number: int, missions: int = 1) -> None:
 
 
 @pytest.mark.parametrize("number", [10, pytest.param(100, marks=pytest.mark.long)])
-async def test_two_managers_with_all_their_tasks_share_one_worker_with_two_places(
-    house: Callable[..., House], number: int
-) -> None:
+async def test_two_managers_with_all_their_tasks_share_one_worker_with_two_places(house: House, number: int) -> None:
     """Proves FR-351: while they wait they hold no place, or nothing could go on here."""
     here = house(*tasks(number), think_s=0.005)
-    async with here.swarm() as swarm:
+    async with swarm_of(here) as swarm:
         missions = [await swarm.submit(Mission(goal="goal", deadline_s=200)) for _ in range(2)]
         here.hire("one", concurrency=2)
         for mission_id in missions:
-            assert (await here.ended(mission_id))["status"] == "done"
+            assert (await ended(here, mission_id))["status"] == "done"
     each_once(here, number, missions=2)
     managers = here.rows("SELECT attempts, failures FROM runs WHERE kind = 'mission'")
     assert [row["failures"] for row in managers] == [0, 0]
     assert all(2 <= row["attempts"] <= 6 for row in managers), "woken when all was over, and not for each of them"
 
 
-async def test_the_managers_worker_is_killed_while_it_waits(house: Callable[..., House]) -> None:
+async def test_the_managers_worker_is_killed_while_it_waits(house: House) -> None:
     """Proves FR-351 and LAW-7: nobody has the mission then, and the next worker goes on where it was."""
     here = house(*tasks(12), think_s=0.2)
-    async with here.swarm() as swarm:
+    async with swarm_of(here) as swarm:
         mission_id = await swarm.submit(Mission(goal="goal", deadline_s=200))
         here.hire("one", concurrency=4)
         await here.until("SELECT 1 FROM runs WHERE kind = 'mission' AND state = 'waiting'")
@@ -204,7 +127,7 @@ async def test_the_managers_worker_is_killed_while_it_waits(house: Callable[...,
         here.kill("one")
         assert here.rows("SELECT worker FROM runs WHERE kind = 'mission'") == [{"worker": None}]
         here.hire("two", concurrency=4)
-        row = await here.ended(mission_id)
+        row = await ended(here, mission_id)
     assert row["status"] == "done"
     each_once(here, 12)
     assert len([line for line in here.lines("turns") if line["run"] == "plan"]) == 1, "it was planned once"
@@ -212,11 +135,11 @@ async def test_the_managers_worker_is_killed_while_it_waits(house: Callable[...,
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2))
-async def test_a_manager_is_killed_and_stalled_anywhere(house: Callable[..., House], seed: int) -> None:
+async def test_a_manager_is_killed_and_stalled_anywhere(house: House, seed: int) -> None:
     """Proves FR-351, LAW-7 and LAW-4: also while it plans, asks for its agents, and judges."""
     pick, here = random.Random(seed), house(*tasks(20), think_s=0.1)
     stalled: list[tuple[float, int]] = []
-    async with here.swarm() as swarm:
+    async with swarm_of(here) as swarm:
         mission_id = await swarm.submit(Mission(goal="goal", deadline_s=250))
         for number in range(9):
             while len(here.pids) < 2:
@@ -230,30 +153,30 @@ async def test_a_manager_is_killed_and_stalled_anywhere(house: Callable[..., Hou
             pid = here.pids.pop(busy["worker"] or "", None)
             if pid is not None:
                 kills = pick.random() < 0.6
-                os.kill(pid, signal.SIGKILL if kills else signal.SIGSTOP)
+                here.signal(pid, signal.SIGKILL if kills else signal.SIGSTOP)
                 stalled += [] if kills else [(time.monotonic() + 5.0, pid)]
             for wakes, sleeper in stalled[:]:
                 if time.monotonic() >= wakes:
-                    os.kill(sleeper, signal.SIGCONT)
-                    os.kill(sleeper, signal.SIGTERM)
+                    here.signal(sleeper, signal.SIGCONT)
+                    here.signal(sleeper, signal.SIGTERM)
                     stalled.remove((wakes, sleeper))
         here.hire("last", concurrency=6, ttl_s=3.0)
         for _, sleeper in stalled:
-            os.kill(sleeper, signal.SIGCONT)
-        row = await here.ended(mission_id)
+            here.signal(sleeper, signal.SIGCONT)
+        row = await ended(here, mission_id)
         for _, sleeper in stalled:
-            os.kill(sleeper, signal.SIGKILL)
+            here.signal(sleeper, signal.SIGKILL)
     assert row["status"] == "done"
     each_once(here, 20)
 
 
 @pytest.mark.long
-async def test_what_is_not_done_in_time_is_left_out(house: Callable[..., House]) -> None:
+async def test_what_is_not_done_in_time_is_left_out(house: House) -> None:
     """Proves FR-351: the manager is woken in time, asks whether to go on with what there is, and reports that."""
     here = house("task 0", "stuck", "task 1", max_attempts=1, max_replans=0)
-    async with here.swarm() as swarm:
+    async with swarm_of(here) as swarm:
         mission_id = await swarm.submit(Mission(goal="goal", deadline_s=15))
-        here.hire("one")
+        here.hire("one", concurrency=10)
         await here.until("SELECT 1 FROM missions WHERE status = 'waiting'")
         assert here.rows("SELECT 1 FROM missions WHERE updated_at > deadline_at") == [], "it was woken too late"
         asked = await swarm.app.context.reviews.pending(mission_id)
@@ -262,28 +185,26 @@ async def test_what_is_not_done_in_time_is_left_out(house: Callable[..., House])
         await here.until("SELECT 1 FROM runs WHERE kind = 'mission' AND state = 'done'")
         await swarm.answer(item.id, ReviewDecision(action="approve", reviewer="ada"))
         await swarm.resubmit(mission_id)
-        row = await here.ended(mission_id)
+        row = await ended(here, mission_id)
     assert row["status"] == "partial"
     assert [text in row["result"]["answer"] for text in ("task 0: written", "task 1: written")] == [True, True]
     assert Counter(line["run"] for line in here.lines("turns"))["stuck"] == 0
 
 
-async def test_a_parked_mission_is_cancelled_with_all_that_it_waits_for(house: Callable[..., House]) -> None:
+async def test_a_parked_mission_is_cancelled_with_all_that_it_waits_for(house: House) -> None:
     """Proves FR-352: at once, whoever has its agents."""
     here = house("stuck 0", "stuck 1", "stuck 2")
-    async with here.swarm() as swarm:
+    async with swarm_of(here) as swarm:
         mission_id = await swarm.submit(Mission(goal="goal", deadline_s=200))
         here.hire("one", concurrency=2)
         await here.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 2")
         await here.until("SELECT 1 FROM runs WHERE state = 'waiting'")
         assert await swarm.cancel(mission_id)
-        assert (await here.ended(mission_id))["status"] == "cancelled"
+        assert (await ended(here, mission_id))["status"] == "cancelled"
         await here.until("SELECT 1 FROM runs WHERE state = 'cancelled' HAVING count(*) = 4")
 
 
-async def test_a_mission_that_asks_a_human_is_handed_over_again(
-    house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_mission_that_asks_a_human_is_handed_over_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves FR-352: through the command line; it waits for an answer as any mission does."""
     here = house(*tasks(2))
     monkeypatch.setenv("CHIMERA_HOME", here.settings["home"])
@@ -295,31 +216,31 @@ async def test_a_mission_that_asks_a_human_is_handed_over_again(
         return json.loads(done.stdout)
 
     mission_id = (await chimera("run", "goal", "--detach", "--approve-plan"))["mission_id"]
-    here.hire("one")
+    here.hire("one", concurrency=10)
     await here.until("SELECT 1 FROM missions WHERE status = 'waiting'")
     await here.until("SELECT 1 FROM runs WHERE kind = 'mission' AND state = 'done'")
-    async with here.swarm() as swarm:
+    async with swarm_of(here) as swarm:
         (item,) = await swarm.app.context.reviews.pending(mission_id)
         await swarm.answer(item.id, ReviewDecision(action="approve", reviewer="ada"))
         assert (await chimera("resume", mission_id, "--detach"))["status"] == "running"
-        row = await here.ended(mission_id)
+        row = await ended(here, mission_id)
     assert row["status"] == "done"
     each_once(here, 2)
     assert len(here.rows("SELECT 1 FROM runs WHERE kind = 'mission'")) == 2
 
 
 @pytest.mark.long
-async def test_a_second_worker_tries_what_only_reads_and_takes_long(house: Callable[..., House]) -> None:
+async def test_a_second_worker_tries_what_only_reads_and_takes_long(house: House) -> None:
     """Proves FR-351: a straggler is tried again elsewhere, where its task changes nothing."""
     here = house("look 0", "look 1", hedge_after_s=2.0)
-    async with here.swarm() as swarm:
+    async with swarm_of(here) as swarm:
         mission_id = await swarm.submit(Mission(goal="goal", deadline_s=100))
-        here.hire("one", ttl_s=60.0)
+        here.hire("one", concurrency=10, ttl_s=60.0)
         await here.until("SELECT 1 FROM runs WHERE kind = 'agent' AND state = 'running' HAVING count(*) = 2")
         await here.until("SELECT 1 FROM runs WHERE kind = 'mission' AND state = 'waiting'")
-        os.kill(here.pids["one"], signal.SIGSTOP)
-        here.hire("two")
-        row = await here.ended(mission_id)
-        os.kill(here.pids["one"], signal.SIGCONT)
+        here.signal(here.pids["one"], signal.SIGSTOP)
+        here.hire("two", concurrency=10)
+        row = await ended(here, mission_id)
+        here.signal(here.pids["one"], signal.SIGCONT)
     assert row["status"] == "done"
     assert here.rows("SELECT 1 FROM runs WHERE thread_id LIKE '%%/hedge' AND state = 'done'")

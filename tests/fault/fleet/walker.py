@@ -1,7 +1,8 @@
-"""Worker processes that are killed and stalled anywhere: ``walker.py CONFIG`` forks one for each line of its input.
+"""A worker process, as a user starts one, whose model and tools are simulated.
 
-A line is the plan of a worker, and which runner it has. Everything is real but the model, which thinks for a moment of
-random length, and the tools, which write each effect into a file with its key. Missions are planned as CONFIG says: a
+An order has the ``plan`` of the worker, its ``settings``, how long the model thinks (``think_s`` on average), and the
+files ``turns`` and ``effects``. Everything else is real. With ``tools``, the worker has the tool servers of its
+settings; without, each effect is a line of a file with its key. Missions are planned as the order's ``tasks`` say: a
 task of that title for each. It calls ``put``, or ``look`` if it is called so; one that is called ``stuck`` never ends.
 A worker's connections carry its id as their ``application_name``, so that the database can see who writes.
 """
@@ -11,9 +12,7 @@ import json
 import os
 import random
 import signal
-import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +31,8 @@ from chimera.models.scripted import ScriptedModel
 from chimera.store.effects import EffectJournal
 from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
 
-CONFIG: dict[str, Any] = json.loads(sys.argv[1])
+CONFIG: dict[str, Any] = {}
+"""The order."""
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 TOOLS = [
     Capability(
@@ -138,44 +138,29 @@ def no_servers(_settings: Settings) -> list[Any]:
     return []
 
 
-async def work(order: dict[str, Any]) -> None:
+async def work() -> None:
     """Be a worker until drained."""
-    url = make_conninfo(CONFIG["settings"]["database_url"], application_name=order["plan"]["id"])
-    settings = Settings.model_validate(CONFIG["settings"] | {"database_url": url, "agent_runner": order["runner"]})
+    own = WorkerPlan(**CONFIG["plan"])
+    url = make_conninfo(CONFIG["settings"]["database_url"], application_name=own.id)
+    settings = Settings.model_validate(CONFIG["settings"] | {"database_url": url})
     lines = {"orchestrator": divide, "planner": plan, "judge": judge}
     models = {role: ScriptedModel(script=[line]) for role, line in lines.items()}
     roles = app.Roles(models={**models, "worker": Slow(script=[turn])})
-    own = WorkerPlan(**order["plan"])
     async with (
         app.open_app(settings, roles) as opened,
         app.open_engine(settings, opened.pool, opened.database_url) as engine,
     ):
-        tools = Ledger()
-        context = replace(opened.context, tools=ToolListing(tools), effects=Effects(tools, EffectJournal(opened.pool)))
-        worker = Worker(engine, session(replace(opened, context=context), own.concurrency, engine=engine), own)
+        if not CONFIG["tools"]:
+            tools = Ledger()
+            effects = Effects(tools, EffectJournal(opened.pool))
+            opened = replace(opened, context=replace(opened.context, tools=ToolListing(tools), effects=effects))
+        worker = Worker(engine, session(opened, own.concurrency, engine=engine), own)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.drain)
         await worker.run()
 
 
-def main() -> None:
-    """Fork for each order, until the input ends."""
+def live(order: dict[str, Any], _say: Callable[..., None]) -> None:
+    """Carry out an order."""
+    CONFIG.update(order)
     app.first_party = no_servers
-    os.write(1, b"{}\n")
-    for line in sys.stdin:
-        pid = os.fork()
-        if pid:
-            os.write(1, json.dumps({"pid": pid}).encode() + b"\n")
-            continue
-        code = 1
-        try:
-            asyncio.run(work(json.loads(line)))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-            raise
-        finally:
-            os._exit(code)
-
-
-if __name__ == "__main__":
-    main()
+    asyncio.run(work())
