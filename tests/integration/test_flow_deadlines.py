@@ -132,7 +132,7 @@ async def test_a_graph_that_takes_too_many_steps_ends_with_a_code(
     """The limit is ours and not LangGraph's default. Proves TR-27."""
     play = stage.play({"go": [stage.plan(stage.task(1), stage.task(2, 1), stage.task(3, 2))]})
     async with stage.swarm(play) as swarm:
-        monkeypatch.setattr("chimera.swarm.RECURSION_LIMIT", 8)
+        monkeypatch.setattr("chimera.swarm.driving.RECURSION_LIMIT", 8)
         result = await swarm.run("go")
         assert (result.status, result.answer) == ("failed", "task 1: done")
         assert result.reasons[0].startswith("CH700 the mission took more than 8 steps")
