@@ -12,6 +12,8 @@ LOCK_ARGS ?=
 # their names, begin first.
 PYTEST := $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 export PYTHON
+# The hundreds of processes that the tests start would each compile Chimera anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all check bench fuzz lock clean

@@ -1,6 +1,6 @@
 """Training gives the same bytes twice; the evaluation leaves sources out, and works on any folder of its format.
 
-Proves FR-92 and FR-95. What trains is imported where it is used: it takes seconds that whoever collects need not wait for.
+Proves FR-92 and FR-95. What trains is imported where it is used, so that whoever collects need not wait for it.
 """
 
 import json

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from chimera.core.environments import environment, place_of
 from chimera.core.errors import ConfigError, InputError
 from chimera.evals.injection import figures, peer_adapters, run
 from chimera.evals.injection.comparison import (
@@ -29,7 +30,6 @@ from chimera.evals.injection.comparison import (
 )
 from chimera.evals.injection.data import Row
 from chimera.evals.injection.figures import peer_figures
-from chimera.evals.injection.peer_environment import environment
 from chimera.evals.injection.peer_scores import MAX_RESTARTS, Scores, adapter_command, scores_of
 from chimera.evals.injection.peers import Peer, chosen_peers, known_peers
 from chimera.evals.injection.run import main_injection, print_evaluated
@@ -170,14 +170,15 @@ def test_a_detector_is_installed_once_and_asked_in_its_own_environment(tmp_path:
     assert found["alone"].answered.tolist() == [True] * 16 + [False]
     assert "clawguard_core" not in sys.modules
     (place,) = (path for path in (tmp_path / "peers").iterdir())
-    python = environment([str(wheel(tmp_path))], tmp_path / "peers")
-    assert python == place / "bin" / "python", "made once"
+    assert place == place_of(str(wheel(tmp_path)), tmp_path / "peers")
+    again = asyncio.run(environment(place, ["no-such-package"]))
+    assert again == place / "bin" / "python", "what is there is not made again"
 
 
-def test_a_package_that_cannot_be_installed_is_said_so(tmp_path: Path) -> None:
+async def test_a_package_that_cannot_be_installed_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "bad-1-py3-none-any.whl").write_bytes(b"no wheel")
     with pytest.raises(ConfigError, match="uv pip failed"):
-        environment([str(tmp_path / "bad-1-py3-none-any.whl")], tmp_path / "peers")
+        await environment(tmp_path / "peers" / "bad", [str(tmp_path / "bad-1-py3-none-any.whl")])
     assert list((tmp_path / "peers").iterdir()) == [], "half an environment is none"
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from chimera.core.environments import environment, place_of
 from chimera.core.errors import ConfigError
 from chimera.evals.injection.data import Row
-from chimera.evals.injection.peer_environment import environment
 from chimera.evals.injection.peer_scores import Scores, adapter_command, scores_of
 from chimera.evals.injection.peers import Peer
 
@@ -131,8 +131,7 @@ def ask_peers(peers: Sequence[Peer], rows: Sequence[Row], folder: Path) -> tuple
             reasons[peer.name] = f"what it needs is in no package: lay it into {files}"
             continue
         try:
-            command = adapter_command(environment(peer.packages, folder), peer.adapter, files)
-            found[peer.name] = asyncio.run(scores_of(command, texts))
+            found[peer.name] = asyncio.run(_ask(peer, texts, folder))
         except ConfigError as error:
             reasons[peer.name] = error.message
     for peer in (peer for peer in peers if peer.union_of):
@@ -142,6 +141,11 @@ def ask_peers(peers: Sequence[Peer], rows: Sequence[Row], folder: Path) -> tuple
         else:
             found[peer.name] = _union([found[name] for name in peer.union_of])
     return found, reasons
+
+
+async def _ask(peer: Peer, texts: Sequence[str], folder: Path) -> Scores:
+    python = await environment(place_of("\n".join(sorted(peer.packages)), folder), peer.packages)
+    return await scores_of(adapter_command(python, peer.adapter, folder / peer.files), texts)
 
 
 def _union(parts: Sequence[Scores]) -> Scores:
