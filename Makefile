@@ -30,8 +30,8 @@ demo: setup ## run the main job on a small feed, with nothing configured
 test: setup ## run the tests, without the long ones
 	$(PYTEST) -m "not long" $(PYTEST_ARGS)
 
-test-all: setup ## run every test
-	$(PYTEST) $(PYTEST_ARGS)
+test-all: setup ## run every test, with more examples of each property
+	$(PYTEST) --hypothesis-profile=many $(PYTEST_ARGS)
 
 check: setup ## lint, format, types, layers, and whether the lock fits pyproject.toml
 	$(BIN)/ruff check .

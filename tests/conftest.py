@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from psycopg.conninfo import make_conninfo
 
 from chimera.core.clock import SystemClock
@@ -35,6 +36,11 @@ os.environ |= {
     "LANGSMITH_TRACING": "false",
     "LANGGRAPH_CLI_NO_ANALYTICS": "1",
 }
+
+# How many examples of a property are tried where a test does not say; `make test-all` tries many.
+for profile, examples in {"few": 40, "many": 200}.items():
+    hypothesis_settings.register_profile(profile, max_examples=examples, deadline=None)
+hypothesis_settings.load_profile("few")
 
 
 @pytest.fixture(scope="session")

@@ -188,6 +188,7 @@ def free_port() -> int:
 
 def test_a_worker_whose_engine_is_away(chimera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proves FR-350: one line, a code and a remedy, whichever part is away at the start."""
+    monkeypatch.setattr("chimera.fleet.nats_engine._CONNECT_S", 1.0)  # nobody is there, however long one tries
     error = chimera("worker", "--engine", "nats", fails=True)
     assert (error["code"], "nats_url" in error["message"]) == ("CH201", True)
     monkeypatch.setenv("CHIMERA_NATS_URL", f"nats://127.0.0.1:{free_port()}")
@@ -202,6 +203,7 @@ def test_a_worker_whose_engine_is_away(chimera: Command, monkeypatch: pytest.Mon
         monkeypatch.delenv(f"CHIMERA_{name}")
     assert chimera("ls")["missions"] == []
     monkeypatch.setenv("CHIMERA_DATABASE_URL", f"postgresql://nobody:secret@127.0.0.1:{free_port()}/none")
+    monkeypatch.setattr("chimera.store.postgres.CONNECT_TIMEOUT_S", 1)
     error = chimera("worker", fails=True)
     assert error["code"] == "CH301"
     assert "secret" not in json.dumps(error)

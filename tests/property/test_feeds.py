@@ -27,7 +27,7 @@ from chimera.tools.servers.trends import build as trends_server
 from chimera.tools.servers.trends_schema import ANALYSIS
 from chimera.tools.servers.trends_schema import LATEST as LATEST_SCHEMA
 
-FAST = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(suppress_health_check=[HealthCheck.too_slow])
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1)).map(lambda at: at.replace(microsecond=0, tzinfo=UTC))  # noqa: DTZ001
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=40)
 STARTS = [

@@ -5,7 +5,7 @@ Proves FR-124 and FR-125 for any sequence of calls, some of which certainly did 
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.core.contracts import Mission, Task
@@ -35,7 +35,6 @@ async def decide(task: Task, state: dict[str, Any], calls: list[dict[str, Any]],
     return "allow" if decision is None else decision.action
 
 
-@settings(max_examples=150, deadline=None)
 @given(limit=st.integers(1, 3), attempts=ATTEMPTS)
 async def test_no_way_of_calling_gets_more_than_the_plan_has(limit: int, attempts: list[Any]) -> None:
     task = Task(id="t1", title="t", instruction="tell", tools=[TELL.name], limits={TELL.name: limit})

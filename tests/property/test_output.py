@@ -22,7 +22,7 @@ from chimera.guards.output.secrets import SecretText, find_secrets
 from chimera.guards.output.textguard import TextGuard
 from chimera.guards.output.unsafe import UnsafeContent
 
-FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(suppress_health_check=[HealthCheck.too_slow])
 FEWER = settings(FAST, max_examples=50)
 PIECES = st.sampled_from(
     [

@@ -48,7 +48,7 @@ SCHEMAS = schemas(st.recursive(st.booleans() | schemas(st.booleans()), schemas, 
 
 
 @given(SCHEMAS, VALUES)
-@settings(max_examples=120, deadline=None, derandomize=True, database=None)
+@settings(derandomize=True, database=None)
 def test_a_yes_is_a_yes(schema: dict[str, Any], value: Any) -> None:
     if certainly_fits(schema, value):
         assert Draft202012Validator(schema).is_valid(value)

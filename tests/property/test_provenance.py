@@ -9,7 +9,7 @@ import string
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.guards.provenance.block import BlockMalformed, read_block
@@ -41,14 +41,12 @@ arguments = { to = "address", body = "text" }
 """)
 
 
-@settings(max_examples=300, deadline=None)
 @given(RECORDS)
 def test_printed_records_are_read_as_they_were(records: list[dict[str, Any]]) -> None:
     """The printer is PyYAML; the reader shares no code with it."""
     assert read_block(yaml.safe_dump(records).strip()) == records
 
 
-@settings(max_examples=300, deadline=None)
 @given(STRINGS)
 def test_any_text_is_read_in_full_or_refused(text: str) -> None:
     try:
@@ -60,7 +58,6 @@ def test_any_text_is_read_in_full_or_refused(text: str) -> None:
         assert json.dumps(found, default=str)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=string.ascii_lowercase, min_size=1, max_size=12), STRINGS)
 def test_an_address_that_only_a_text_has_is_never_written_to(name: str, noise: str) -> None:
     """The attacker writes the body and the subject of a mail, with fields of his own making in them."""
@@ -78,7 +75,6 @@ def test_an_address_that_only_a_text_has_is_never_written_to(name: str, noise: s
     assert engine.decide("send_mail", {"to": "ann@example.org", "body": "hi"})
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     STRINGS,
     st.sampled_from(["www.evil.example/x", "http://evil.example", "mallory@evil.example", "GB29NWBK60161331926819"]),
@@ -89,7 +85,6 @@ def test_what_nobody_vouches_for_is_cut_out(text: str, reference: str) -> None:
     assert not list(references(clean))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=300))
 def test_planning_never_fails_and_grants_only_effects(request: str) -> None:
     tools = [ToolInfo("send_mail"), ToolInfo("read_mail", effect=False), ToolInfo("delete_file"), ToolInfo("")]

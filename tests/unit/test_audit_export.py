@@ -93,7 +93,7 @@ odd = st.recursive(
 names = st.sampled_from(["action", "threat", "rules", "reasons", "edge", "incident", "policy", "capability", "item"])
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(database=None)
 @given(st.sampled_from([*KINDS, "x"]), st.dictionaries(names, odd, max_size=6), st.text(max_size=8))
 def test_no_event_is_too_odd(kind: str, data: dict[str, Any], at: str) -> None:
     assert list(check.iter_errors(as_ocsf({**event(kind), "data": data, "at": at}))) == []

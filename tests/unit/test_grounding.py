@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.core.contracts import Artifact, Criterion, Evidence, TaskResult
@@ -246,7 +246,6 @@ def bullet(term: str, cite: str, numbers: list[Any]) -> str:
     return f"- **{term}**: {', '.join(map(str, numbers))} [{cite}]"
 
 
-@settings(max_examples=60, deadline=None)
 @given(materials())
 def test_what_is_copied_passes(material: Any) -> None:
     evidence, fact, records = material
@@ -254,7 +253,6 @@ def test_what_is_copied_passes(material: Any) -> None:
     assert list(uncited_claims([text], evidence, [fact])) == []
 
 
-@settings(max_examples=60, deadline=None)
 @given(materials(), st.integers(2 * 10**9, 10**12), st.data())
 def test_a_number_that_is_put_in_is_found(material: Any, number: int, data: st.DataObject) -> None:
     evidence, fact, records = material
@@ -265,7 +263,6 @@ def test_a_number_that_is_put_in_is_found(material: Any, number: int, data: st.D
     assert [line for line in uncited_claims(["\n".join(lines)], evidence, [fact]) if f"says {number}" in line]
 
 
-@settings(max_examples=60, deadline=None)
 @given(materials(), st.data())
 def test_a_cite_that_is_lost_or_made_up_is_found(material: Any, data: st.DataObject) -> None:
     evidence, fact, records = material
@@ -278,7 +275,6 @@ def test_a_cite_that_is_lost_or_made_up_is_found(material: Any, data: st.DataObj
     assert any("cites feed:99" in line for line in uncited_claims(["\n".join(made_up)], evidence, [fact]))
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_text_is_judged_without_an_accident(text: str, fact: str) -> None:
     list(uncited_claims([text], [Evidence(id="a", text=fact[:4_000], source="s")], [fact]))

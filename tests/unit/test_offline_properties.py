@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.core.contracts import Plan
@@ -130,7 +130,6 @@ def stands_in(value: Any, goal: str, inputs: Mapping[str, str], form: Mapping[st
     return isinstance(value, bool) or any(float(number) == value for number in known)
 
 
-@settings(max_examples=120, deadline=None)
 @given(PHRASE, toolboxes(), INPUTS)
 def test_a_plan_names_and_invents_nothing(goal: str, tools: list[dict[str, Any]], inputs: dict[str, str]) -> None:
     made = plan({"goal": goal, "tools": tools, "inputs": inputs})
@@ -152,7 +151,6 @@ def test_a_plan_names_and_invents_nothing(goal: str, tools: list[dict[str, Any]]
     assert checked.unmet or checked.tasks, "a goal that no tool covers is said to be one"
 
 
-@settings(max_examples=80, deadline=None)
 @given(PHRASE, toolboxes(), INPUTS, st.integers(0, 40))
 def test_a_worker_calls_what_is_planned_and_offered(
     goal: str, tools: list[dict[str, Any]], inputs: dict[str, str], length: int
@@ -172,7 +170,6 @@ def test_a_worker_calls_what_is_planned_and_offered(
                 assert any(value in said for said in (goal, *inputs.values()))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(257, 2_000), st.integers(0, 60))
 def test_a_composed_text_is_no_longer_than_its_argument_allows(most: int, lines: int) -> None:
     """It is cut between lines, so that no claim loses its citation."""
@@ -187,7 +184,6 @@ def test_a_composed_text_is_no_longer_than_its_argument_allows(most: int, lines:
     assert len(content) > most - 200 or "## Sources" in content
 
 
-@settings(max_examples=80, deadline=None)
 @given(PHRASE, schemas(), INPUTS)
 def test_a_worker_without_planned_arguments_invents_none(
     clause: str, schema: dict[str, Any], inputs: dict[str, str]
@@ -202,7 +198,6 @@ def test_a_worker_without_planned_arguments_invents_none(
         assert all(stands_in(part, clause, inputs, form) for part in values(value))
 
 
-@settings(max_examples=120, deadline=None)
 @given(schemas(), PHRASE, INPUTS, st.booleans())
 def test_arguments_that_are_not_missing_fit(
     schema: dict[str, Any], clause: str, inputs: dict[str, str], may_compose: bool

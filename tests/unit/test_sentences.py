@@ -1,7 +1,7 @@
 """Where a sentence ends and to which one a citation belongs: the unit that a claim is checked by. Proves FR-11."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chimera.nodes.sentences import sentences
@@ -27,7 +27,6 @@ def test_where_sentences_end(parts: list[str]) -> None:
     assert list(sentences(" ".join(parts))) == parts
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.one_of(st.sampled_from(["e.g.", "[a]", "[a].", '"', "The", "end.", "Inc.", ";"]), st.text(max_size=8)))
 )
