@@ -1,28 +1,30 @@
-"""The main job on the fleet: a mission in one process, its agents on `chimera worker`, both as a user starts them.
+"""The main job on the fleet: a mission in one process, its agents on `chimera worker`, both by the command line.
 
 Proves FR-348, FR-349 and FR-350 through the command line, with the offline model.
 """
 
 import json
 import os
-import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from chimera.store.embedded import Endpoints
 
+if TYPE_CHECKING:
+    from tests.conftest import Nursery  # noqa: TID251 - its type alone
+
 PATIENCE_S = 90.0
 
 
 @pytest.mark.timeout(240)
 def test_a_mission_whose_agents_run_on_a_worker(
+    nursery: "Nursery",
     database_url: str,
     endpoints: Endpoints,
     child_environment: Callable[..., dict[str, str]],
@@ -31,45 +33,39 @@ def test_a_mission_whose_agents_run_on_a_worker(
 ) -> None:
     urls = {"CHIMERA_DATABASE_URL": database_url, "CHIMERA_REDIS_URL": endpoints.redis_url}
     environment = child_environment(**urls, CHIMERA_DISPATCH="fleet")
-    chimera = [sys.executable, "-m", "chimera"]
-    worker = subprocess.Popen(
-        [*chimera, "worker", "--id", "w", "--lease", "5", "--concurrency", "8", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        cwd=tmp_path,
-    )
+
+    def begin(name: str, *arguments: str) -> int:
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            (tmp_path / f"{name}.out").open("wb") as out,
+            (tmp_path / f"{name}.err").open("wb") as err,
+        ):
+            three = (nothing.fileno(), out.fileno(), err.fileno())
+            return nursery.chimera(*arguments, environment=environment, folder=tmp_path, descriptors=three)
+
+    worker = begin("worker", "worker", "--id", "w", "--lease", "5", "--concurrency", "8", "--json")
     try:
-        assert worker.stderr is not None
-        assert b"up to 8 agents, engine postgres" in hear(worker.stderr.fileno())
-        done = subprocess.run(
-            [*chimera, "run", "Find what is rising and write a briefing with sources", "--feed", str(feed), "--json"],
-            check=False,
-            capture_output=True,
-            env=environment,
-            cwd=tmp_path,
-            timeout=PATIENCE_S,
-        )
-        assert done.returncode == 0, done.stderr[-800:]
-        assert json.loads(done.stdout)["status"] == "done"
+        assert "up to 8 agents, engine postgres" in heard(tmp_path / "worker.err")
+        goal = "Find what is rising and write a briefing with sources"
+        mission = begin("run", "run", goal, "--feed", str(feed), "--json")
+        code = nursery.ends(mission, PATIENCE_S)
+        assert code == 0, (tmp_path / "run.err").read_text("utf-8")[-800:]
+        assert json.loads((tmp_path / "run.out").read_bytes())["status"] == "done"
         with psycopg.connect(database_url) as connection:
             rows = connection.execute("SELECT state, attempts, failures FROM runs").fetchall()
         assert rows
         assert set(rows) == {("done", 1, 0)}
-        worker.send_signal(signal.SIGTERM)
-        said, _ = worker.communicate(timeout=PATIENCE_S)
+        os.kill(worker, signal.SIGTERM)
+        assert nursery.ends(worker, PATIENCE_S) == 0
     finally:
-        worker.kill()
-        worker.communicate()
-    assert worker.returncode == 0
-    assert json.loads(said) == {"worker": "w", "turns": 1, "state": "stopped"}
+        nursery.kill(worker)
+    assert json.loads((tmp_path / "worker.out").read_bytes()) == {"worker": "w", "turns": 1, "state": "stopped"}
 
 
-def hear(source: int) -> bytes:
-    """What a process says until its first line is whole."""
-    until, heard = time.monotonic() + PATIENCE_S, b""
-    while b"\n" not in heard:
-        ready, _, _ = select.select([source], [], [], max(0.0, until - time.monotonic()))
-        assert ready, heard
-        heard += os.read(source, 10_000)
-    return heard
+def heard(file: Path) -> str:
+    """What a process has said, when its first line is whole."""
+    until = time.monotonic() + PATIENCE_S
+    while "\n" not in (said := file.read_text("utf-8")):
+        assert time.monotonic() < until, said
+        time.sleep(0.02)
+    return said

@@ -36,7 +36,7 @@ from chimera.store.checkpoints import GroupCommitSaver, open_saver
 from chimera.store.postgres import Pool, open_pool
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
-GRAPHS = 150
+GRAPHS = 50
 AT_ONCE = 50
 LIMIT = 25
 NOTE: contextvars.ContextVar[str] = contextvars.ContextVar("note", default="")
