@@ -123,11 +123,12 @@ class Models:
             ModelFailed: no model answered. BudgetExceeded: the mission may not ask any more.
             GuardRejected: this may not be asked.
         """
+        from chimera.models.asking import said_by
 
         async def ask(model: "BaseChatModel", sent: Sent) -> "tuple[Answer | ModelError, AIMessage]":
             # Its parts one by one: LangChain's chain of them, run as one, costs more than the rest of the call.
             asking, parser = self._prepared(model, form, lambda: asked_for(form, model))
-            message = await asking.ainvoke(list(sent.messages))
+            message = await said_by(asking, sent.messages)
             return read_form(form, parser, message), message
 
         return await self._try(caller, Sent(messages), ask)
@@ -141,11 +142,12 @@ class Models:
             ModelFailed: no model answered. BudgetExceeded: the mission may not ask any more.
             GuardRejected: this may not be asked.
         """
+        from chimera.models.asking import said_by
 
         async def ask(model: "BaseChatModel", sent: Sent) -> "tuple[AIMessage, AIMessage]":
             key, offered = json.dumps(sent.tools, sort_keys=True), list(sent.tools)
             asking = self._prepared(model, key, lambda: model.bind_tools(offered)) if offered else model
-            message = await asking.ainvoke(list(sent.messages))
+            message = await said_by(asking, sent.messages)
             return message, message
 
         return await self._try(caller, Sent(messages, tools), ask)

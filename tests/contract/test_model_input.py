@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "chimera"
 CALLS = "models/calls.py"
 ASKING = {"ainvoke", "invoke", "astream", "stream", "agenerate", "generate", "abatch", "batch", "apredict", "predict"}
+SHORT = {"said_by", "_agenerate_with_cache"}
 BINDING = {"bind_tools", "with_structured_output"}
 MAKING = {"choose_model", "init_chat_model"}
 PRIVATE = {"_try", "_model", "_built", "_given", "_prepared", "_gate"}
@@ -21,8 +22,8 @@ NO_MISSION = {
     "evals/graded.py",  # the evaluation's own judge
     "evals/opinions.py",
 }
-BY_GATE = {CALLS, "models/choose.py", "models/forms.py"}
-"""The one that asks, and the two that it makes models ready with."""
+BY_GATE = {CALLS, "models/asking.py", "models/choose.py", "models/forms.py"}
+"""The one that asks, the short way in which it does, and the two that it makes models ready with."""
 _STEPPING = frozenset({"ainvoke", "astream"})
 HOMONYMS = {
     **dict.fromkeys(["fleet/dispatch.py", "fleet/lean/runner.py", "fleet/lean/task.py"], _STEPPING),
@@ -48,7 +49,7 @@ def around(name: str, tree: ast.Module) -> list[str]:
             continue
         called = _name(node.func) if isinstance(node, ast.Call) else ""
         asking = ASKING - HOMONYMS.get(name, frozenset())
-        if (called in asking and _is_method(node)) or called in BINDING | MAKING:
+        if (called in asking and _is_method(node)) or called in SHORT | BINDING | MAKING:
             found.append(f"{name}:{node.lineno} {called}")
         elif isinstance(node, ast.Attribute) and node.attr in PRIVATE and _is_models(node.value):
             found.append(f"{name}:{node.lineno} {node.attr}")
@@ -84,6 +85,8 @@ def test_nobody_asks_a_model_but_through_the_gate() -> None:
         "await context.models._model('judge', 'x').ainvoke(messages)",
         "await self._models._try(caller, sent, ask)",
         "context.models._gate = None",
+        "await said_by(model, messages)",
+        "await model._agenerate_with_cache(messages)",
     ],
 )
 def test_a_new_caller_that_goes_around_it_is_found(code: str) -> None:
@@ -109,7 +112,7 @@ def test_inside_of_it_the_gate_comes_first() -> None:
 
 
 def _invokes(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and _name(node.func) in ASKING
+    return isinstance(node, ast.Call) and _name(node.func) in ASKING | SHORT
 
 
 def _calls(node: ast.AST, name: str) -> bool:
