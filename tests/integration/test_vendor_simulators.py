@@ -6,6 +6,7 @@ arguments that do not fit are refused; nobody outside is reached.
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from chimera.core.usable import argument_problems
 from chimera.sim.vendors.answering import example
 from chimera.sim.vendors.simulator import NOTICE
 from chimera.tools.capability import Capability, ToolResult
+from chimera.tools.catalogue import starting
 from chimera.tools.catalogue.loading import catalogue, contract
 from chimera.tools.catalogue.model import Status
 from chimera.tools.mesh.mesh import ToolMesh
@@ -95,6 +97,24 @@ async def test_over_http_the_answers_are_those_over_stdio(url: str, tmp_path: Pa
         (near, far) = (next(t for t in tools if t.name == f"{where}__create_customer") for where in ("stripe", "far"))
         arguments = arguments_for(near)
         assert (await call(mesh, near, arguments)).data == (await call(mesh, far, arguments)).data
+
+
+def test_what_was_started_is_written_down_without_a_word_of_its_author(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proves FR-511 in part: a status ``started`` comes from a start, and its facts are those of the listing."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    tool = {**contract("midjourney")["tools"][0], "input_schema": {"type": "object", "description": "Their words."}}
+    (tmp_path / "own.json").write_text(json.dumps({"vendor": "Own", "tools": [tool]}))
+    out = tmp_path / "out.json"
+    about = ["pypi", "own", "1.0", str(out), "--"]
+    assert starting.main([*about, "no-such-command"]) == 1
+    assert not out.exists()
+    assert starting.main([*about, sys.executable, "-m", "chimera.sim.vendors", str(tmp_path / "own.json")]) == 0
+    found = json.loads(out.read_text("utf-8"))
+    assert [listed["name"] for listed in found["facts"]["tools"]] == [tool["name"]]
+    assert found["contract"]["tools"][0]["input_schema"] == {"type": "object"}
+    assert not {"description", "Their words."} & set(re.findall(r'"([^"]*)"', out.read_text("utf-8")))
 
 
 async def test_arguments_that_do_not_fit_are_refused(tmp_path: Path) -> None:

@@ -166,6 +166,12 @@ def test_docker_and_toolsdk_entries(tmp_path: Path) -> None:
     assert one(tmp_path, [tool], version="1.0.1").identity == "pypi:shop-mcp"
 
 
+def test_our_own_form_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    entry = one(tmp_path, claude("npx", "@acme/shop@1.2.3", env={"SHOP_KEY": "${SHOP_KEY}"}))
+    assert one(tmp_path, [entry.plain()]) == entry
+    assert one(tmp_path, [entry.plain()], name="market").name == "market"
+
+
 def test_one_bad_entry_does_not_lose_the_others_and_is_told(tmp_path: Path) -> None:
     good = {"command": "npx", "args": ["shop@1.0.0"]}
     found = read(tmp_path, {"mcpServers": {"good": good, "bad": {"command": "npx", "args": ["shop"]}}})
