@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from chimera.tools.capability import Capability
-from chimera.tools.discovery.puffery import Screen, plain
+from chimera.tools.discovery.puffery import Screen, plain, plain_list
+from chimera.tools.discovery.words import spaced
 
 DESCRIPTION_MAX = 1_200
 PARAMETERS_MAX = 1_600
@@ -25,6 +26,11 @@ class ToolDocument:
     description: str = ""
     parameters: str = ""
 
+    def text(self, screen: Screen | None = None) -> str:
+        """The tool as one text, for a dense model."""
+        server, tool, description, _ = self.fields(screen)
+        return f"{spaced(server)} {spaced(tool)}: {description}".strip()
+
     def fields(self, screen: Screen | None = None) -> tuple[str, str, str, str]:
         """The texts of the fields server, tool, description and parameters: cut to what counts, without puffery.
 
@@ -32,7 +38,7 @@ class ToolDocument:
         """
         server = "" if self.server == self.tool else self.server[:NAME_MAX]
         description = plain(self.description[:DESCRIPTION_MAX], screen)
-        return server, self.tool[:NAME_MAX], description, plain(self.parameters[:PARAMETERS_MAX], screen)
+        return server, self.tool[:NAME_MAX], description, plain_list(self.parameters[:PARAMETERS_MAX], screen)
 
 
 def document_of(capability: Capability) -> ToolDocument:

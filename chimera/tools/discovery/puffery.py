@@ -10,7 +10,7 @@ from typing import Protocol
 from chimera.tools.discovery.words import FUNCTION_WORDS
 
 RUN_MAX = 12
-"""Words in a row without a function word, or a list of more of them, that still pass for prose."""
+"""Words in a row without a function word that still pass for prose; more are a list of keywords."""
 _SENTENCE = re.compile(r"(?<=[.!?;。！？])\s*|\n+")
 _NEAR = r"[^.!?\n]{0,60}"
 _CLAIMS = rf"""
@@ -26,7 +26,13 @@ _CLAIMS = rf"""
 """
 _CLAIM = re.compile(_CLAIMS, re.IGNORECASE | re.VERBOSE)
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_GAP = re.compile(r"[\s,;|/•·#*\-–—\"'()\[\]]*")
+# Words that hold prose together, in the languages that descriptions are mostly written in.
+_PROSE = FUNCTION_WORDS | frozenset(
+    """
+    al com con da das de del dem den der des di die do dos du e ein eine el em en et för für i il in la las le les los
+    med mit na nicht o och os ou para par per por pour que se sur um un una und une von y zu à é è в и к на по с
+    """.split()  # noqa: SIM905 - readable as prose, unreadable one a line
+)
 
 
 class Screen(Protocol):
@@ -39,23 +45,31 @@ class Screen(Protocol):
 
 def plain(text: str, screen: Screen | None = None) -> str:
     """What is left of a description when its claims, its orders and its lists of keywords are gone."""
-    kept = [
+    kept = [_without_lists(sentence) for sentence in _honest(text, screen)]
+    return ". ".join(sentence for sentence in kept if sentence)
+
+
+def plain_list(text: str, screen: Screen | None = None) -> str:
+    """The same for what is a list by nature, such as the names of parameters."""
+    return ". ".join(_honest(text, screen))
+
+
+def _honest(text: str, screen: Screen | None) -> list[str]:
+    return [
         sentence
         for sentence in _SENTENCE.split(text)
         if sentence.strip() and not _CLAIM.search(sentence) and not (screen is not None and screen.suspicious(sentence))
     ]
-    return _without_lists(" ".join(kept))
 
 
-def _without_lists(text: str) -> str:
-    """The text, with each run of content words cut to its first ``RUN_MAX``."""
-    found: list[str] = []
-    run, end = 0, 0
-    for match in _WORD.finditer(text):
-        joined = _GAP.fullmatch(text, end, match.start()) is not None
-        content = match.group().lower() not in FUNCTION_WORDS
-        run = (run + 1 if joined else 1) if content else 0
-        end = match.end()
-        if run <= RUN_MAX:
-            found.append(match.group())
-    return " ".join(found)
+def _without_lists(sentence: str) -> str:
+    """The words of a sentence, without any run of more than ``RUN_MAX`` content words."""
+    kept: list[str] = []
+    run: list[str] = []
+    for word in _WORD.findall(sentence):
+        if word.lower() in _PROSE:
+            kept += [*(run if len(run) <= RUN_MAX else []), word]
+            run = []
+        else:
+            run.append(word)
+    return " ".join(kept + (run if len(run) <= RUN_MAX else []))

@@ -2,13 +2,13 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chimera.tools.discovery.clauses import clauses
-from chimera.tools.discovery.request_words import request_weight
 from chimera.tools.discovery.terms import Floats, Ints, Terms
 from chimera.tools.discovery.words import pairs, stems
 
@@ -32,23 +32,31 @@ class Query:
     within: NDArray[np.bool_]
 
 
-def read_query(text: str, terms: Terms) -> Query:
-    """Read a request; at most ``QUERY_MAX`` characters and ``TERMS_MAX`` terms of it count."""
-    text = text[:QUERY_MAX]
-    cut = clauses(text)
-    parts = [text, *cut] if len(cut) > 1 else [text]
+def read_query(text: str, terms: Terms, common: Mapping[str, float]) -> Query:
+    """Read a request; at most ``QUERY_MAX`` characters and ``TERMS_MAX`` terms of it count.
+
+    ``common`` are the stems that requests say whatever they ask for, with what is left of their weight.
+    """
+    parts = parts_of(text)
     said = [_terms(part) for part in parts]
     order = list(said[0])[:TERMS_MAX]
     numbers = [terms.number(term) for term in order]
     return Query(
-        text=text,
+        text=parts[0],
         parts=parts,
         ids=np.array([-1 if number is None else number for number in numbers], dtype=np.int32),
         single=np.array([" " not in term for term in order], dtype=np.bool_),
         repeated=np.array([1 + math.log(said[0][term]) for term in order], dtype=np.float32),
-        telling=np.array([request_weight(term) for term in order], dtype=np.float32),
+        telling=np.array([min(common.get(word, 1.0) for word in term.split(" ")) for term in order], dtype=np.float32),
         within=np.array([[term in counts for term in order] for counts in said], dtype=np.bool_).reshape(len(said), -1),
     )
+
+
+def parts_of(text: str) -> list[str]:
+    """The whole request and, where it has several, its clauses: what a dense model has to see."""
+    text = text[:QUERY_MAX]
+    cut = clauses(text)
+    return [text, *cut] if len(cut) > 1 else [text]
 
 
 def _terms(text: str) -> Counter[str]:

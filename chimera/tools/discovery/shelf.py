@@ -1,13 +1,13 @@
 """The documents of all servers, compiled for search; a server's can come and go at any time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from chimera.tools.discovery.documents import ToolDocument
 from chimera.tools.discovery.puffery import Screen
 from chimera.tools.discovery.segment import Entry, Segment, entry_of
-from chimera.tools.discovery.terms import Floats, Terms
+from chimera.tools.discovery.terms import Floats, Places, Terms
 
 DELTA_LEAST = 500
 
@@ -25,10 +25,13 @@ class Shelf:
         self._fresh: dict[str, list[Entry]] = {}
         self._changed = True
         self._norms: list[Floats] = []
+        self._idf: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
+        self._entries: list[Entry] = []
+        self._owners: Places = np.empty(0, dtype=np.intp)
         self._total = 0.0
         self.count = 0
 
-    def put(self, server: str, documents: Iterable[ToolDocument], vectors: Sequence[Floats] | None = None) -> None:
+    def put(self, server: str, documents: Iterable[ToolDocument], vectors: Floats | None = None) -> None:
         """Replace what the server has."""
         self.drop(server)
         found = list(documents)
@@ -70,6 +73,11 @@ class Shelf:
         self.segments()
         return self._norms
 
+    def server_numbers(self) -> Places:
+        """The server of each document of both parts, as a number."""
+        self.segments()
+        return self._owners
+
     def mean_length(self) -> float:
         """The mean length of a document."""
         self.segments()
@@ -77,16 +85,21 @@ class Shelf:
 
     def idf(self) -> tuple[Floats, Floats]:
         """How rare each term is, as BM25 sees it and as vectors do."""
-        df = self.terms.df().astype(np.float32)
-        probabilistic = np.log1p(np.maximum(self.count - df + 0.5, 0.5) / (df + 0.5))
-        return probabilistic, np.log((1 + self.count) / (1 + df)) + 1
+        self.segments()
+        return self._idf
+
+    def entries(self) -> list[Entry]:
+        """The documents of both parts, those that are gone included."""
+        self.segments()
+        return self._entries
 
     def _compile(self) -> None:
         if self._fresh:
             living = [entry for at, entry in enumerate(self._delta.entries) if self._delta.alive[at]]
             fresh = [entry for entries in self._fresh.values() for entry in entries]
             waiting = living + fresh
-            if len(waiting) > max(DELTA_LEAST, self.count // 8):
+            gone = int((~self._main.alive).sum())
+            if len(waiting) + gone > max(DELTA_LEAST, self.count // 8):
                 self._main = Segment([entry for entries in self._servers.values() for entry in entries], self.terms)
                 self._delta = Segment([], self.terms)
             else:
@@ -96,8 +109,16 @@ class Shelf:
                     id(entry): (segment, at) for at, entry in enumerate(segment.entries) if segment.alive[at]
                 }
             self._fresh = {}
-        _, idf = self.idf()
         parts = (self._main, self._delta)
-        self._norms = [np.maximum(segment.norms(idf), 1e-6) for segment in parts]
+        df = self.terms.df().astype(np.float32)
+        self._idf = (
+            np.log1p(np.maximum(self.count - df + 0.5, 0.5) / (df + 0.5)),
+            np.log((1 + self.count) / (1 + df)) + 1,
+        )
+        self._norms = [np.maximum(segment.norms(self._idf[1]), 1e-6) for segment in parts]
+        self._entries = [entry for segment in parts for entry in segment.entries]
+        numbers: dict[str, int] = {}
+        owners = (entry.document.server for entry in self._entries)
+        self._owners = np.array([numbers.setdefault(owner, len(numbers)) for owner in owners], dtype=np.intp)
         self._total = float(sum(segment.lengths[segment.alive].sum() for segment in parts))
         self._changed = False

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.integer[Any]]
+Places = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 

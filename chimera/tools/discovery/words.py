@@ -48,5 +48,14 @@ def stems(text: str) -> list[str]:
 
 
 def pairs(words: list[str]) -> list[str]:
-    """Neighbouring stems, joined: ``["stock", "price"]`` becomes ``["stock price"]``."""
-    return [f"{left} {right}" for left, right in pairwise(words) if left != right]
+    """Neighbouring stems, joined: ``["stock", "price"]`` becomes ``["stock price"]``.
+
+    Of each two, one has to be said for the first time: who only repeats words makes no new pairs.
+    """
+    said = set(words[:1])
+    found: list[str] = []
+    for left, right in pairwise(words):
+        if right not in said:
+            found.append(f"{left} {right}")
+        said.add(right)
+    return found
