@@ -38,7 +38,7 @@ os.environ |= {
 }
 
 # How many examples of a property are tried where a test does not say; `make test-all` tries many.
-for profile, examples in {"few": 40, "many": 200}.items():
+for profile, examples in {"few": 40, "many": 300}.items():
     hypothesis_settings.register_profile(profile, max_examples=examples, deadline=None)
 hypothesis_settings.load_profile("few")
 
