@@ -128,7 +128,8 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 def _innermost(thing: Any) -> Any:
     """The function of the user's inside LangGraph's and functools' wrappers."""
     while True:
-        inner = getattr(thing, "afunc", None) or getattr(thing, "func", None) or getattr(thing, "__wrapped__", None)
+        # First func: where only that was given, LangGraph wraps it in a function of LangChain's, as afunc.
+        inner = getattr(thing, "func", None) or getattr(thing, "afunc", None) or getattr(thing, "__wrapped__", None)
         if inner is None:
             return thing if hasattr(thing, "__module__") else type(thing)
         thing = inner
