@@ -552,12 +552,12 @@ def test_effects_are_known_by_their_class() -> None:
 
 
 def test_what_langgraph_wraps_a_plain_function_in_is_not_followed() -> None:
-    def plain(state: dict[str, str]) -> dict[str, str]:
-        return {"said": state["asked"]}
+    def plain(state: AgentState) -> dict[str, Any]:
+        return {"said": state["mission_id"]}
 
-    async def awaited(state: dict[str, str]) -> dict[str, str]:
-        return {"said": state["asked"]}
+    async def awaited(state: AgentState) -> dict[str, Any]:
+        return {"said": state["mission_id"]}
 
-    wrapped, other = (StateGraph(dict).add_node("n", node).nodes["n"].runnable for node in (plain, awaited))
+    wrapped, other = (StateGraph(AgentState).add_node("n", node).nodes["n"].runnable for node in (plain, awaited))
     assert "run_in_executor" not in reach(wrapped).names
     assert reach(wrapped).names - {"plain"} == reach(other).names - {"awaited"}
