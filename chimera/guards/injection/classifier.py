@@ -115,8 +115,8 @@ def logits(found: Features, weights: Weights, some: Sequence[tuple[int, int, int
     for name, (index, place) in zip(_GROUPS, (*found.chars, *found.words), strict=True):
         if not len(index):
             continue
-        sums = np.zeros(len(index) + 1, dtype=np.int64)
-        weights.grams[name][index].cumsum(out=sums[1:], dtype=np.int64)
+        sums = np.zeros(len(index) + 1, dtype=np.int32)
+        weights.grams[name].take(index).cumsum(out=sums[1:], dtype=np.int32)
         low, high = _bounds(place, places)
         total += weights.scales[name] * (sums[high] - sums[low]) / np.sqrt(np.maximum(high - low, 1))
     total += weights.scales["cues"] * _counted(found.cues, places, weights.cues.astype(np.float64), CUE_MOST)

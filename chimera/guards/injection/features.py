@@ -131,7 +131,7 @@ def _are(kinds: bytes, marking: bytes) -> NDArray[np.bool_]:
 
 def _hashed(codes: NDArray[Any], kinds: bytes) -> _Hash:
     """A hash of each character, of which all digits have one and the same, and so have all blanks."""
-    found = _character_hashes()[np.frombuffer(kinds, dtype=np.uint8)]
+    found = _character_hashes().take(np.frombuffer(kinds, dtype=np.uint8))
     if codes.dtype != np.uint8:
         foreign = (codes >= _FOREIGN).nonzero()[0]
         found[foreign] = _mix(codes[foreign].astype(np.uint64) + np.uint64(1))
@@ -162,7 +162,7 @@ def _char_grams(hashed: _Hash, inside: NDArray[np.bool_], size: int) -> tuple[_I
         total *= _C
         total += hashed[offset : offset + count]
     places = (inside[:count] & inside[size - 1 :]).nonzero()[0]
-    return (_mix(total[places]) >> np.uint64(64 - CHAR_BITS)).view(np.int64), places
+    return (_mix(total.take(places)) >> np.uint64(64 - CHAR_BITS)).view(np.int64), places
 
 
 def _words(kinds: bytes, hashed: _Hash) -> tuple[_Index, _Hash]:
@@ -177,7 +177,8 @@ def _words(kinds: bytes, hashed: _Hash) -> tuple[_Index, _Hash]:
     starts, ends = edges[::2], edges[1::2]
     powers, inverse = _powers(len(kinds))
     sums = np.zeros(len(kinds) + 1, dtype=np.uint64)
-    np.cumsum(hashed * powers, out=sums[1:])
+    np.multiply(hashed, powers, out=sums[1:])
+    np.cumsum(sums, out=sums)
     return starts, _mix((sums[ends] - sums[starts]) * inverse[starts])
 
 
@@ -209,7 +210,7 @@ def _word_grams(starts: _Index, hashes: _Hash, owners: _Index, size: int) -> tup
         total *= _C
         total += hashes[offset : offset + count]
     whole = (owners[:count] == owners[size - 1 :]).nonzero()[0]
-    return (_mix(total[whole]) >> np.uint64(64 - WORD_BITS)).view(np.int64), starts[whole]
+    return (_mix(total.take(whole)) >> np.uint64(64 - WORD_BITS)).view(np.int64), starts.take(whole)
 
 
 def _news(index: _Index, place: _Index) -> tuple[_Index, _Index]:
@@ -217,12 +218,15 @@ def _news(index: _Index, place: _Index) -> tuple[_Index, _Index]:
     if len(index) < 2:
         return index, place
     # One sort of plain numbers, index before place, is several times as fast as an argsort that is stable.
-    keys = np.sort((index << 32) | place)
-    again = keys[1:][keys[1:] - keys[:-1] < REPEAT_CHARS] & 0xFFFF_FFFF
+    keys = index << 32
+    keys |= place
+    keys.sort()
+    again = keys.take((keys[1:] - keys[:-1] < REPEAT_CHARS).nonzero()[0] + 1)
+    again &= 0xFFFF_FFFF
     new = np.ones(int(place[-1]) + 1, dtype=bool)
     new[again] = False
-    kept = new[place]
-    return index[kept], place[kept]
+    kept = new.take(place).nonzero()[0]
+    return index.take(kept), place.take(kept)
 
 
 @cache
@@ -288,7 +292,9 @@ def _shouted(kinds: bytes, starts: _Index) -> _Index:
     """The words that begin with four capitals."""
     capitals = np.zeros(len(kinds) + 4, dtype=bool)
     capitals[:-4] = _are(kinds, _CAPITALS)
-    return (capitals[starts] & capitals[starts + 1] & capitals[starts + 2] & capitals[starts + 3]).nonzero()[0]
+    loud = capitals.take(starts).nonzero()[0]  # few words begin with even one
+    places = starts.take(loud)
+    return loud[capitals.take(places + 1) & capitals.take(places + 2) & capitals.take(places + 3)]
 
 
 def _nothing() -> tuple[_Index, _Index]:
