@@ -179,7 +179,7 @@ def _words(kinds: bytes, hashed: _Hash) -> tuple[_Index, _Hash]:
     sums = np.zeros(len(kinds) + 1, dtype=np.uint64)
     np.multiply(hashed, powers, out=sums[1:])
     np.cumsum(sums, out=sums)
-    return starts, _mix((sums[ends] - sums[starts]) * inverse[starts])
+    return starts, _mix((sums.take(ends) - sums.take(starts)) * inverse.take(starts))
 
 
 @lru_cache(maxsize=2)
@@ -253,12 +253,14 @@ def _cues(kinds: bytes, loud: _Index, starts: _Index, hashes: _Hash, owners: _In
     number = len(load_cues()) + 1
     word, cue = _cue_words(hashes, loud)
     ends = np.cumsum(_are(kinds, _ENDS), dtype=np.int32)
-    before = np.concatenate(([-1], ends[starts[:-1]])) < ends[starts]
+    ended = ends.take(starts)
+    before = np.concatenate(([-1], ended[:-1])) < ended
     opening = before[word]
     left, right = _neighbours(word)
-    near = (word[left] < word[right]) & (word[right] - word[left] <= PAIR_WORDS)
-    pair = near & (owners[word[left]] == owners[word[right]])
-    left, right = left[pair], right[pair]
+    first, second = word.take(left), word.take(right)
+    near = (first < second) & (second - first <= PAIR_WORDS) & (owners.take(first) == owners.take(second))
+    pair = near.nonzero()[0]
+    left, right = left.take(pair), right.take(pair)
     index = np.concatenate((cue, cue[opening] + number, 2 * number + cue[left] * number + cue[right]))
     place = starts[np.concatenate((word, word[opening], word[left]))]
     order = np.argsort(place, kind="stable")
@@ -276,7 +278,8 @@ def _neighbours(word: _Index) -> tuple[_Index, _Index]:
 def _cue_words(hashes: _Hash, loud: _Index) -> tuple[_Index, _Index]:
     """The words that are cues, by number and in order, and the cue of each; shouting is the last of the cues."""
     table, cue_of, first_bits = _cue_table()
-    likely = first_bits[hashes >> np.uint64(64 - _CUE_BITS)].nonzero()[0]  # few are, and looking up is slow
+    first = (hashes >> np.uint64(64 - _CUE_BITS)).view(np.int64)
+    likely = first_bits.take(first).nonzero()[0]  # few are, and looking up is slow
     low, high = (table.searchsorted(hashes[likely], side) for side in ("left", "right"))
     words, cues = [loud], [np.full(len(loud), len(load_cues()), dtype=np.int64)]
     for step in range(int((high - low).max(initial=0))):
