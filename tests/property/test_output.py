@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from chimera.guards.output.canaries import Canaries
 from chimera.guards.output.channels import HiddenChannels, find_channels
+from chimera.guards.output.decode import decoded_tokens
 from chimera.guards.output.disclosure import HTML, MARKDOWN, PLAIN, disclose, is_disclosed
 from chimera.guards.output.finding import Context, Scanner, examine
 from chimera.guards.output.honesty import HonestIdentity
@@ -106,6 +107,15 @@ def test_no_company_hides_our_own_secret(value: str, before: str, after: str, wa
     data = value.encode()
     form = [value, base64.b64encode(b"x" * way + data).decode(), data.hex(), "\u200b".join(value)][way]
     assert Canaries([SecretStr(value)]).found_in(f"{before} {form} {after}")
+
+
+@FAST
+@given(
+    st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=12, max_size=40), TEXT, TEXT, st.booleans()
+)
+def test_the_shortest_token_is_read_in_any_company(said: str, before: str, after: str, is_hex: bool) -> None:
+    token = said.encode().hex() if is_hex else base64.urlsafe_b64encode(said.encode()).decode()
+    assert said in [plain for _, _, plain in decoded_tokens(f"{before} {token} {after}")]
 
 
 @FAST

@@ -206,6 +206,22 @@ async def test_a_decision_that_is_not_on_the_record_is_not_returned() -> None:
         await decide(Rule(), record=record)
 
 
+async def test_what_was_looked_up_about_a_request_before_is_not_believed() -> None:
+    """Whoever asks may have changed the payload since."""
+    payload = {"answer": "x"}
+    request = GuardRequest(edge=Edge.OUTPUT, payload=payload, notes={"kept": 1})
+    assert (request.texts, request.characters, request.size) == (["answer", "x"], 7, 15)
+    payload["answer"] = "longer"
+
+    async def look(asked: GuardRequest) -> Decision | None:
+        assert (asked.agent_id, asked.pool, asked.notes) == ("agent", "p1", {"kept": 1})
+        assert (asked.texts, asked.characters, asked.size) == (["answer", "longer"], 12, 20)
+        return None
+
+    gateway = SecurityGateway(chains(Rule(look)), Record()).within("p1")
+    assert await gateway.validate_request("agent", request)
+
+
 # --- the record ------------------------------------------------------------------------------------------------------
 
 

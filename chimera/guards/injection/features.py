@@ -162,7 +162,7 @@ def _char_grams(hashed: _Hash, inside: NDArray[np.bool_], size: int) -> tuple[_I
         total *= _C
         total += hashed[offset : offset + count]
     places = (inside[:count] & inside[size - 1 :]).nonzero()[0]
-    return (_mix(total.take(places)) >> np.uint64(64 - CHAR_BITS)).view(np.int64), places
+    return (_mix(total[places]) >> np.uint64(64 - CHAR_BITS)).view(np.int64), places
 
 
 def _words(kinds: bytes, hashed: _Hash) -> tuple[_Index, _Hash]:
@@ -179,7 +179,7 @@ def _words(kinds: bytes, hashed: _Hash) -> tuple[_Index, _Hash]:
     sums = np.zeros(len(kinds) + 1, dtype=np.uint64)
     np.multiply(hashed, powers, out=sums[1:])
     np.cumsum(sums, out=sums)
-    return starts, _mix((sums.take(ends) - sums.take(starts)) * inverse.take(starts))
+    return starts, _mix((sums[ends] - sums[starts]) * inverse[starts])
 
 
 @lru_cache(maxsize=2)
@@ -210,7 +210,7 @@ def _word_grams(starts: _Index, hashes: _Hash, owners: _Index, size: int) -> tup
         total *= _C
         total += hashes[offset : offset + count]
     whole = (owners[:count] == owners[size - 1 :]).nonzero()[0]
-    return (_mix(total.take(whole)) >> np.uint64(64 - WORD_BITS)).view(np.int64), starts.take(whole)
+    return (_mix(total[whole]) >> np.uint64(64 - WORD_BITS)).view(np.int64), starts.take(whole)
 
 
 def _news(index: _Index, place: _Index) -> tuple[_Index, _Index]:
