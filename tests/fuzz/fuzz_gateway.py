@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from chimera.core.clock import SystemClock
 from chimera.core.contracts import Decision, Mission, Task
 from chimera.core.settings import Settings
 from chimera.guards.gateway import Chain, SecurityGateway
@@ -47,7 +46,6 @@ class Record(AuditLog):
     """The record of a run without a database."""
 
     def __init__(self) -> None:
-        super().__init__(pool=None, clock=SystemClock())  # pyright: ignore[reportArgumentType]
         self.events: list[AuditEvent] = []
 
     async def append(self, event: AuditEvent) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chimera.core.clock import ManualClock, SystemClock
+from chimera.core.clock import ManualClock
 from chimera.core.contracts import Decision, Mission, Task, Threat
 from chimera.core.settings import Settings
 from chimera.guards.gateway import Chain, Chains, SecurityGateway
@@ -46,7 +46,6 @@ class Record(AuditLog):
     """The record of a test without a database."""
 
     def __init__(self) -> None:
-        super().__init__(pool=None, clock=SystemClock())  # pyright: ignore[reportArgumentType]
         self.events: list[AuditEvent] = []
 
     async def append(self, event: AuditEvent) -> str:

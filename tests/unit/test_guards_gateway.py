@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from chimera.core.clock import SystemClock
 from chimera.core.contracts import Decision, Mission, Task, Threat
 from chimera.core.errors import StoreUnavailable
 from chimera.core.settings import Settings
@@ -25,7 +24,6 @@ class Record(AuditLog):
     """The record of a test without a database."""
 
     def __init__(self) -> None:
-        super().__init__(pool=None, clock=SystemClock())  # pyright: ignore[reportArgumentType]
         self.events: list[AuditEvent] = []
         self.broken = False
 
