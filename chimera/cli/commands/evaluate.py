@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from chimera.cli.commands.evaluate_attacks import attacks_command
+from chimera.cli.commands.evaluate_discovery import discovery_command
 from chimera.cli.commands.evaluate_injection import injection_command
 from chimera.cli.options import Json
 
 app = typer.Typer(help="Evaluations against golden data sets.", no_args_is_help=True)
 app.command("attacks")(attacks_command)
+app.command("discovery")(discovery_command)
 app.command("injection")(injection_command)
 
 
