@@ -24,7 +24,7 @@ SEED = 0
 
 
 def measure_search(*, quick: bool) -> dict[str, float]:
-    """The figures ``search_p95_ms_500``, ``search_p95_ms_40k``, ``index_40k_s`` and ``update_server_s``.
+    """The figures ``search_p95_ms_500``, ``search_p95_ms_40k``, ``index_40k_s``, ``update_server_s``, and CPU times.
 
     ``quick`` has 8,000 tools stand for 40,000; ``search_tools`` says how many there were.
 
@@ -42,10 +42,14 @@ def measure_search(*, quick: bool) -> dict[str, float]:
     large.put(tools[0].server, changed[1:])
     large.search(queries[0])
     updated_s = time.perf_counter() - began
+    small_ms, small_cpu_ms = _p95_ms(small, queries)
+    large_ms, large_cpu_ms = _p95_ms(large, queries)
     return {
         "search_tools": size,
-        "search_p95_ms_500": _p95_ms(small, queries),
-        "search_p95_ms_40k": _p95_ms(large, queries),
+        "search_p95_ms_500": small_ms,
+        "search_p95_ms_40k": large_ms,
+        "search_cpu_p95_ms_500": small_cpu_ms,
+        "search_cpu_p95_ms_40k": large_cpu_ms,
         "index_40k_s": indexed_s,
         "update_server_s": updated_s,
     }
@@ -112,12 +116,16 @@ def _request(parts: Sequence[ToolDocument], number: int) -> str:
     return "I need to " + ". Then ".join(wanted)
 
 
-def _p95_ms(index: ToolIndex, queries: Sequence[str]) -> float:
+def _p95_ms(index: ToolIndex, queries: Sequence[str]) -> tuple[float, float]:
+    """By the clock, and in CPU time, which a busy machine leaves as it is."""
     for query in queries[:WARM_UP]:
         index.search(query)
     times: list[float] = []
+    used: list[float] = []
     for query in queries:
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         index.search(query)
         times.append((time.perf_counter() - began) * 1e3)
-    return sorted(times)[int(len(times) * 0.95)]
+        used.append((time.process_time() - began_cpu) * 1e3)
+    place = int(len(times) * 0.95)
+    return sorted(times)[place], sorted(used)[place]

@@ -154,7 +154,7 @@ def test_the_cost_of_a_search_is_measured(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(mesh_search, "SMALL", 40)
     monkeypatch.setattr(mesh_search, "QUICK_LARGE", 80)
     found = mesh_search.measure_search(quick=True)
-    assert set(found) == {"search_tools", "search_p95_ms_500", "search_p95_ms_40k", "index_40k_s", "update_server_s"}
+    assert set(found) >= {"search_tools", "search_p95_ms_500", "search_p95_ms_40k", "index_40k_s", "update_server_s"}
     parts = mesh_search.catalogue_tools()
     made = mesh_search.made_tools(parts, 50)
     assert made == mesh_search.made_tools(parts, 50)

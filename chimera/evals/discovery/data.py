@@ -13,8 +13,8 @@ from chimera.core.errors import InputError
 from chimera.tools.discovery.documents import ToolDocument, parameter_text
 
 QUERIES_MAX = 300
-QUICK_QUERIES = 40
-QUICK_TOOLS = 250
+QUICK_QUERIES = 30
+QUICK_TOOLS = 150
 SEED = 0
 
 

@@ -22,11 +22,15 @@ def main_discovery(folders: Sequence[Path], *, quick: bool, as_json: bool) -> in
     """
     measured = evaluate_discovery(folders, quick=quick)
     if not as_json:
-        table = Table(title="nDCG@10 / R@5", title_justify="left", box=SIMPLE)
+        table = Table(title="nDCG@10/R@5", title_justify="left", box=SIMPLE)
         for heading in ("set", "weights", *_METHODS):
             table.add_column(heading, no_wrap=True)
         for name, told in measured.conditions["sets"].items():
-            table.add_row(name, told["weights"], *(_shown(told, method) for method in _METHODS))
+            table.add_row(
+                name,
+                "shipped" if told["weights"] == "as shipped" else "held out",
+                *(_shown(told, method) for method in _METHODS),
+            )
         console = Console()
         console.print(table)
         console.print(f"dense model: {measured.conditions['dense_model']}", markup=False)
@@ -35,4 +39,4 @@ def main_discovery(folders: Sequence[Path], *, quick: bool, as_json: bool) -> in
 
 def _shown(told: Mapping[str, Any], method: str) -> str:
     gain, recall = told.get(f"ndcg10_{method}"), told.get(f"recall5_{method}")
-    return "" if gain is None else f"{gain:.3f} / {recall:.3f}"
+    return "" if gain is None else f"{gain:.3f}/{recall:.3f}"
