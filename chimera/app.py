@@ -26,7 +26,7 @@ from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.extraction.acting import Extraction
 from chimera.guards.extraction.extractor import Extractor
 from chimera.guards.gateway import SecurityGateway
-from chimera.guards.oversight import oversee
+from chimera.guards.oversight import Oversight, oversee
 from chimera.guards.policy.registry import Parts
 from chimera.guards.policy.watch import PolicyWatch
 from chimera.guards.provenance.manifest import Manifest, read_manifests
@@ -55,6 +55,10 @@ from chimera.store.usage import UsageLog
 from chimera.tools.artifacts import ArtifactStore
 from chimera.tools.mesh.mesh import ToolMesh
 from chimera.tools.mesh.servers import ServerSpec, configured, first_party
+from chimera.tools.registry.gate import PinGate
+from chimera.tools.registry.registry import Registry
+from chimera.tools.registry.screening import PinScreen
+from chimera.tools.registry.serving import RegisteredTrials, registered_specs
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -108,8 +112,6 @@ async def open_app(
         await ensure_schema(pool, may_upgrade=settings.database_url is None)
         redis = await stack.enter_async_context(open_redis(redis_url))
         saver = await stack.enter_async_context(open_saver(pool))
-        servers = await asyncio.to_thread(tool_servers, settings)
-        mesh = await stack.enter_async_context(_mesh(servers, settings, clock, redis))
         agent = build_agent(checkpointer=saver)
         signer = await asyncio.to_thread(load_signer, settings)
         audit, usage = AuditLog(pool, clock, signer), UsageLog(pool)
@@ -117,6 +119,7 @@ async def open_app(
         oversight = await asyncio.to_thread(oversee, settings, pool, reviews, audit, clock, new_id)
         if settings.database_url is None:
             await oversight.first.enrol()
+        mesh = await stack.enter_async_context(await _mesh(settings, pool, redis, audit, oversight, clock))
         parts = Parts(settings, all_prompts(), oversight.incidents, oversight.permitted)
         watch = PolicyWatch(parts, oversight.proposals)
         limits = ProviderLimits(settings.model_limits, clock, RedisBuckets(redis))
@@ -198,10 +201,25 @@ def tool_servers(settings: Settings) -> list[ServerSpec]:
     return [*first_party(settings), *plugged_in, *configured(settings)]
 
 
-def _mesh(servers: list[ServerSpec], settings: Settings, clock: Clock, redis: "Redis") -> ToolMesh:
-    """The mesh, with what all processes know together."""
-    shared, cache = RedisBuckets(redis, prefix="chimera:quota"), RedisCache(redis, prefix="chimera:result")
-    return ToolMesh(servers, settings, clock, circuits=RedisCircuits(redis), buckets=shared, cache=cache)
+async def _mesh(
+    settings: Settings, pool: Pool, redis: "Redis", audit: AuditLog, oversight: Oversight, clock: Clock
+) -> ToolMesh:
+    """The mesh of the servers that are configured and registered, with what all processes know together."""
+    servers = await asyncio.to_thread(tool_servers, settings)
+    registered = await Registry(pool, audit, clock).all()
+    specs, _ = registered_specs(registered)  # why one is left out is told by `chimera tools doctor`
+    taken = {spec.name for spec in servers}
+    changes = oversight.tool_changes
+    return ToolMesh(
+        [*servers, *(spec for spec in specs if spec.name not in taken)],
+        settings,
+        clock,
+        circuits=RedisCircuits(redis),
+        buckets=RedisBuckets(redis, prefix="chimera:quota"),
+        cache=RedisCache(redis, prefix="chimera:result"),
+        screen=PinScreen(PinGate(pool, changes.pins, audit, clock, changes)),
+        trials=RegisteredTrials([found for found in registered if found.name not in taken and found.enabled]),
+    )
 
 
 async def _endpoints(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:

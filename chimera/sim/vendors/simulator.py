@@ -20,6 +20,7 @@ class Simulator(ToolServer):
         vendor = str(contract.get("vendor", "a vendor"))
         super().__init__(f"simulator-of-{vendor}", f"{NOTICE}. This stands in for {vendor}.", [])
         self._vendor = vendor
+        self._version = str(contract.get("version", ""))
         self._found: dict[str, dict[str, Any]] = {tool["name"]: tool for tool in contract["tools"]}
 
     def listing(self) -> list[dict[str, Any]]:
@@ -40,6 +41,7 @@ class Simulator(ToolServer):
         if problems := argument_problems(schema, given):
             return {"content": [{"type": "text", "text": f"{NOTICE}. {'; '.join(problems)}"}], "isError": True}
         told = {"notice": NOTICE, "simulator": True, "vendor": self._vendor, "tool": name, "arguments": given}
+        told["version"] = self._version
         out = tool.get("output_schema")
         answer = example(out or {"type": "object"}, given, f"{name}{json.dumps(given, sort_keys=True)}")
         told |= {"answer": answer} if out else {}

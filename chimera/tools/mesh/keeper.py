@@ -12,7 +12,7 @@ from chimera.core.errors import ToolServerDown, ToolUnknown
 from chimera.core.settings import Settings
 from chimera.tools.capability import Capability, ToolResult
 from chimera.tools.mesh.failures import Late, Lost
-from chimera.tools.mesh.listing import Listing
+from chimera.tools.mesh.listing import Listing, Screen
 from chimera.tools.mesh.results import to_result
 from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.session import Session
@@ -33,11 +33,19 @@ class EndpointStatus(Contract):
 class Keeper:
     """One endpoint and its current session. At most one session at a time is used."""
 
-    def __init__(self, spec: ServerSpec, settings: Settings, clock: Clock, starts: asyncio.Semaphore) -> None:
+    def __init__(
+        self,
+        spec: ServerSpec,
+        settings: Settings,
+        clock: Clock,
+        starts: asyncio.Semaphore,
+        screen: Screen | None = None,
+    ) -> None:
         self._spec = spec
         self._settings = settings
         self._clock = clock
         self._starts = starts
+        self._screen = screen
         self._session: Session | None = None
         self._failed_at: float | None = None
         self._used_at = clock.monotonic()
@@ -150,7 +158,7 @@ class Keeper:
             raise ToolServerDown("the tool mesh is closed")
         self._failed_at = None
         self._used_at = self._clock.monotonic()
-        session = self._session = Session(self._spec, self._settings, self._starts)
+        session = self._session = Session(self._spec, self._settings, self._starts, self._screen)
         self._living[session.task] = session
         session.task.add_done_callback(self._living.pop)
         return session

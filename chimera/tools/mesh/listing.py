@@ -1,13 +1,14 @@
 """What a server offers, as capabilities; tools that cannot be used safely are dropped, each with its reason."""
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from mcp import ClientSession, types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chimera.core.usable import schema_problem
 from chimera.tools.capability import Capability
+from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.untrusted import one_line, paragraph
 
 TOOLS_MAX = 1_000
@@ -21,6 +22,14 @@ class Listing:
 
     tools: dict[str, Capability] = field(default_factory=dict[str, Capability])
     dropped: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class Screen(Protocol):
+    """Decides which tools of a listing may be used. It never raises; what it cannot know, it leaves out."""
+
+    async def __call__(self, spec: ServerSpec, listing: Listing) -> Listing:
+        """The listing without what is held back, which is among ``dropped``."""
+        ...
 
 
 class _Page(BaseModel):

@@ -12,10 +12,12 @@ from chimera.core.settings import Settings
 from chimera.models.limits import Buckets, LocalBuckets
 from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
 from chimera.tools.mesh.kept import Cache, KeptResults, key_of
+from chimera.tools.mesh.listing import Screen
 from chimera.tools.mesh.quotas import Quotas
 from chimera.tools.mesh.replicas import Replicas, ServerStatus
 from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.standins import stand_in
+from chimera.tools.mesh.trials import Trials, same_call
 from chimera.tools.mesh.untrusted import one_line
 from chimera.tools.mesh.upkeep import Circuits, Upkeep
 
@@ -41,15 +43,21 @@ class ToolMesh:
         circuits: Circuits | None = None,
         buckets: Buckets | None = None,
         cache: Cache | None = None,
+        screen: Screen | None = None,
+        trials: Trials | None = None,
     ) -> None:
-        """What processes share, if they do: which endpoints fail, what quotas still allow, results that are kept."""
+        """What processes share, if they do: which endpoints fail, what quotas still allow, results that are kept.
+
+        ``screen``: which of the tools that a server lists may be used; ``trials``: whose calls a new version gets.
+        """
         names = sorted(spec.name for spec in specs)
         if len(set(names)) != len(names):
             raise SettingsInvalid(f"two tool servers have the same name, among {', '.join(names)}")
         self._settings = settings
         self._pick = random.Random()  # noqa: S311 - spreads load, guards nothing
         clock, starts = clock or SystemClock(), asyncio.Semaphore(STARTS)
-        self._servers = {spec.name: Replicas(spec, settings, clock, starts, self._pick) for spec in specs}
+        self._servers = {spec.name: Replicas(spec, settings, clock, starts, self._pick, screen) for spec in specs}
+        self._trials = trials
         self._quotas = Quotas(LocalBuckets(clock), buckets)
         self._kept = KeptResults(cache) if cache is not None else None
         self.upkeep = Upkeep(list(self._servers.values()), settings, clock, circuits)
@@ -83,9 +91,9 @@ class ToolMesh:
         async with asyncio.TaskGroup() as group:
             for server in self._servers.values():
                 group.create_task(server.try_start())
-        return sorted(
-            (tool for server in self._servers.values() for tool in server.tools()), key=lambda tool: tool.name
-        )
+        hidden = self._trials.hidden if self._trials else frozenset[str]()
+        shown = (server for name, server in self._servers.items() if name not in hidden)
+        return sorted((tool for server in shown for tool in server.tools()), key=lambda tool: tool.name)
 
     async def call(
         self,
@@ -116,6 +124,7 @@ class ToolMesh:
             ToolBusy: the server's quota is used up until then. ToolFailed: the answer is not a valid tool result.
         """
         self._must_be_open()
+        name = self._tried(name, requester)
         server = self._servers.get(name.partition("__")[0])
         if server is None:
             raise ToolUnknown(f"{one_line(name, 120)}: there is no server of that name", tool=name[:120])
@@ -137,6 +146,15 @@ class ToolMesh:
         if self._kept and kept:
             await self._kept.put(kept, result, keep_s)
         return result
+
+    def _tried(self, name: str, requester: Requester) -> str:
+        """The same tool of the version that is tried with this agent, if it is the tool that the guards judged."""
+        server, _, short = name.partition("__")
+        other = self._trials.server_for(server, requester.agent) if self._trials else server
+        if other == server or other not in self._servers or server not in self._servers:
+            return name
+        before, now = self._servers[server].tool(name), self._servers[other].tool(f"{other}__{short}")
+        return now.name if before is not None and now is not None and same_call(before, now) else name
 
     async def _ask(
         self,

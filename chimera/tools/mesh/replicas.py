@@ -18,6 +18,7 @@ from chimera.tools.mesh.breaker import Breaker
 from chimera.tools.mesh.failures import Late, Lost
 from chimera.tools.mesh.hedge import Patience, first_answer
 from chimera.tools.mesh.keeper import EndpointStatus, Keeper
+from chimera.tools.mesh.listing import Screen
 from chimera.tools.mesh.load import Load, less_busy
 from chimera.tools.mesh.servers import ServerSpec
 
@@ -80,13 +81,14 @@ class Replicas:
         clock: Clock,
         starts: asyncio.Semaphore,
         pick: Random,
+        screen: Screen | None = None,
     ) -> None:
         self.spec = spec
         self._clock = clock
         self._pick = pick
         self._patience: dict[str, Patience] = {}
         self.replicas = [
-            Replica(Keeper(one, settings, clock, starts), Load(clock), Breaker(clock, pick), place)
+            Replica(Keeper(one, settings, clock, starts, screen), Load(clock), Breaker(clock, pick), place)
             for place, one in enumerate(spec.endpoints())
         ]
 

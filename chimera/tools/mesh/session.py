@@ -18,7 +18,7 @@ from chimera.core.settings import Settings
 from chimera.tools.capability import Capability
 from chimera.tools.mesh.failures import Lost, meaning, reason_of
 from chimera.tools.mesh.link import Link
-from chimera.tools.mesh.listing import Listing, fetch_tools, to_listing
+from chimera.tools.mesh.listing import Listing, Screen, fetch_tools, to_listing
 from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.untrusted import one_line
 
@@ -31,8 +31,10 @@ for _name in ("mcp", "client"):
 class Session:
     """A server's session from start to end; it does not come back, a new one takes its place."""
 
-    def __init__(self, spec: ServerSpec, settings: Settings, starts: asyncio.Semaphore) -> None:
-        """``starts``: how many sessions may start at once."""
+    def __init__(
+        self, spec: ServerSpec, settings: Settings, starts: asyncio.Semaphore, screen: Screen | None = None
+    ) -> None:
+        """``starts``: how many sessions may start at once; ``screen``: what of the listing may be used."""
         self.settled = asyncio.Event()
         self.ended: str | None = None
         self.rests = False
@@ -41,6 +43,7 @@ class Session:
         self._spec = spec
         self._settings = settings
         self._starts = starts
+        self._screen = screen
         self._link = Link(spec, settings)
         self._session: ClientSession | None = None
         self._pending: set[asyncio.Task[types.CallToolResult]] = set()
@@ -158,7 +161,8 @@ class Session:
             async with asyncio.timeout(seconds):
                 hello = await session.initialize()
                 raw = await fetch_tools(session) if hello.capabilities.tools else []
-                self.listing = await asyncio.to_thread(to_listing, self._spec.name, raw)
+                listing = await asyncio.to_thread(to_listing, self._spec.name, raw)
+                self.listing = await self._screen(self._spec, listing) if self._screen else listing
         except TimeoutError:
             raise ToolServerDown(f"it did not start within {seconds:g} s{self._link.hint}") from None
         except Exception as error:  # noqa: BLE001 - the first words of a stranger can be wrong in any way

@@ -96,7 +96,7 @@ def registered_specs(
     specs: list[ServerSpec] = []
     left_out: dict[str, str] = {}
     for server in (found for found in servers if found.enabled):
-        for version, name in ((server.current, server.name), (server.canary, f"{server.name[:33]}-canary")):
+        for version, name in ((server.current, server.name), (server.canary, canary_name(server.name))):
             if version is None:
                 continue
             try:
@@ -104,6 +104,24 @@ def registered_specs(
             except SettingsInvalid as error:
                 left_out[name] = error.message
     return specs, left_out
+
+
+def canary_name(server: str) -> str:
+    """What the version of a server is called that is tried beside it."""
+    return f"{server[:33]}-canary"
+
+
+class RegisteredTrials:
+    """Whose calls go to a version that is tried, as the registry says."""
+
+    def __init__(self, servers: Sequence[Registered]) -> None:
+        self._tried = {found.name: found for found in servers if found.canary is not None}
+        self.hidden = frozenset(map(canary_name, self._tried))
+
+    def server_for(self, server: str, agent: str) -> str:
+        """The server that answers an agent's calls to ``server``. Calls of nobody go to the version that serves."""
+        found = self._tried.get(server)
+        return canary_name(server) if found and agent and found.version_for(agent) == found.canary else server
 
 
 def _value(item: Variable, known: Mapping[str, str], fill: Any) -> str:
