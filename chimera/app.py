@@ -58,7 +58,7 @@ from chimera.tools.mesh.servers import ServerSpec, configured, first_party
 from chimera.tools.registry.gate import PinGate
 from chimera.tools.registry.registry import Registry
 from chimera.tools.registry.screening import PinScreen
-from chimera.tools.registry.serving import RegisteredTrials, registered_specs
+from chimera.tools.registry.serving import RegisteredTrials, registered_identities, registered_specs
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -207,8 +207,9 @@ async def _mesh(
     """The mesh of the servers that are configured and registered, with what all processes know together."""
     servers = await asyncio.to_thread(tool_servers, settings)
     registered = await Registry(pool, audit, clock).all()
-    specs, _ = registered_specs(registered)  # why one is left out is told by `chimera tools doctor`
     taken = {spec.name for spec in servers}
+    registered = [found for found in registered if found.enabled and found.name not in taken]
+    specs, _ = registered_specs(registered)  # why one is left out is told by `chimera tools doctor`
     changes = oversight.tool_changes
     return ToolMesh(
         [*servers, *(spec for spec in specs if spec.name not in taken)],
@@ -217,8 +218,8 @@ async def _mesh(
         circuits=RedisCircuits(redis),
         buckets=RedisBuckets(redis, prefix="chimera:quota"),
         cache=RedisCache(redis, prefix="chimera:result"),
-        screen=PinScreen(PinGate(pool, changes.pins, audit, clock, changes)),
-        trials=RegisteredTrials([found for found in registered if found.name not in taken and found.enabled]),
+        screen=PinScreen(PinGate(pool, changes.pins, audit, clock, changes), registered_identities(registered)),
+        trials=RegisteredTrials(registered),
     )
 
 

@@ -16,6 +16,7 @@ from chimera.core.clock import SystemClock
 from chimera.core.errors import ToolUnknown
 from chimera.core.settings import Settings
 from chimera.store.audit import AuditLog
+from chimera.store.pins import PinStore
 from chimera.store.postgres import Pool
 from chimera.tools.capability import Requester
 from chimera.tools.mesh.mesh import ToolMesh
@@ -57,7 +58,7 @@ async def answered_by(mesh: ToolMesh, agent: str) -> str:
 
 
 async def test_a_mission_uses_registered_servers_until_their_tools_change(
-    registry: Registry, settings: Settings, tmp_path: Path, database_url: str, enrol: Callable[..., None]
+    registry: Registry, pool: Pool, settings: Settings, tmp_path: Path, database_url: str, enrol: Callable[..., None]
 ) -> None:
     enrol(database_url, "ada")
     offer(tmp_path / "shop.json")
@@ -68,6 +69,8 @@ async def test_a_mission_uses_registered_servers_until_their_tools_change(
         assert "shop__search" in {tool.name for tool in await app.mesh.capabilities()}
         assert await answered_by(app.mesh, "a") == "shop"
         assert "lacks" not in {status.name for status in app.mesh.status()}
+    pins = await PinStore(pool).rows(entry(tmp_path / "shop.json").identity)
+    assert [(row["version"], row["tool"]) for row in pins] == [("1.0.0", "search")], "those that the commands show"
     offer(tmp_path / "shop.json", schema={"type": "object", "properties": {"send_to": {"type": "string"}}})
     async with open_app(settings) as app:
         assert "shop__search" not in {tool.name for tool in await app.mesh.capabilities()}

@@ -235,6 +235,8 @@ async def test_an_answer_is_about_changed_tools_or_about_nothing(
 async def test_a_session_sees_only_what_is_admitted_and_why_not(gate: PinGate) -> None:
     spec = ServerSpec(name="shop", transport="stdio", command="npx", args=["-y", "@acme/shop@1.0.0"])
     assert identified(spec) == (IDENTITY, "1.0.0")
+    places = [ServerSpec(name="a", transport="sse", url=f"https://{host}.example.com/sse") for host in ("a", "b")]
+    assert len({identified(place) for place in places}) == 2
     screen = PinScreen(gate)
     assert list((await screen(spec, Listing({"search": tool()}))).tools) == ["search"]
     changed = await screen(spec, Listing({"search": tool(description="Other.")}))

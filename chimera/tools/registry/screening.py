@@ -1,6 +1,7 @@
 """Between a session and its listing: what is pinned of the server decides which of its tools there are."""
 
 import sys
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from chimera.core.errors import ChimeraError
@@ -16,8 +17,10 @@ _UNVERSIONED = "unversioned"
 class PinScreen:
     """Passes each listing of a session through the gate. Pins of a server that comes with Chimera are its tests."""
 
-    def __init__(self, gate: PinGate) -> None:
+    def __init__(self, gate: PinGate, registered: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """``registered``: where servers come from, and which version they are, by name; of others it is found out."""
         self._gate = gate
+        self._registered = registered or {}
 
     async def __call__(self, spec: ServerSpec, listing: Listing) -> Listing:
         """The listing without what is held; that is among ``dropped``, each with why.
@@ -26,7 +29,7 @@ class PinScreen:
         """
         if _is_ours(spec):
             return listing
-        identity, version = identified(spec)
+        identity, version = self._registered.get(spec.name) or identified(spec)
         try:
             admitted = await self._gate.admit(spec.name, identity, version, list(listing.tools.values()))
         except ChimeraError as error:
@@ -40,7 +43,7 @@ def identified(spec: ServerSpec) -> tuple[str, str]:
 
     A command that names no package at an exact version is known by all of itself, values of variables left out.
     """
-    if spec.transport == "http":
+    if spec.url:
         parts = urlsplit(spec.url)
         return f"url:{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path.rstrip('/')}", _UNVERSIONED
     try:

@@ -111,6 +111,13 @@ def canary_name(server: str) -> str:
     return f"{server[:33]}-canary"
 
 
+def registered_identities(servers: Sequence[Registered]) -> dict[str, tuple[str, str]]:
+    """Where each server that is served comes from, and its version, by the name that it is served under."""
+    serving = {found.name: (found.identity, found.current) for found in servers}
+    tried = {canary_name(found.name): (found.identity, found.canary) for found in servers if found.canary is not None}
+    return serving | tried
+
+
 class RegisteredTrials:
     """Whose calls go to a version that is tried, as the registry says."""
 
