@@ -50,7 +50,7 @@ def test_no_file_means_no_servers(tmp_path: Path) -> None:
         ({"a": {}}, "stdio server has a command"),
         ({"a": {"command": "x", "url": "https://example.com"}}, "http server has no command"),
         ({"a": {"url": "ftp://example.com"}}, "http(s) url"),
-        ({"a": {"type": "sse", "url": "https://example.com"}}, "type"),
+        ({"a": {"type": "smoke", "url": "https://example.com"}}, "type"),
         ({"a": {"command": "x", "autoApprove": ["y"]}}, "autoApprove"),
         ({"A b": {"command": "x"}}, "lower-case"),
         ({"a_b": {"command": "x"}}, "lower-case"),
