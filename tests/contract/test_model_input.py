@@ -27,11 +27,12 @@ BY_GATE = {CALLS, "models/asking.py", "models/choose.py", "models/forms.py"}
 _STEPPING = frozenset({"ainvoke", "astream"})
 HOMONYMS = {
     **dict.fromkeys(["fleet/dispatch.py", "fleet/lean/runner.py", "fleet/lean/task.py"], _STEPPING),
-    "swarm.py": _STEPPING,
+    **dict.fromkeys(["swarm/driving.py", "swarm/swarm.py"], _STEPPING),
+    "tools/discovery/ranking.py": frozenset({"predict"}),
     "sync.py": frozenset({"stream"}),
     "store/audit/signing.py": frozenset({"generate"}),
 }
-"""These run graphs, tell of events and make keys by methods of the same names."""
+"""These run graphs, tell of events, make keys and rank tools by methods of the same names."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
