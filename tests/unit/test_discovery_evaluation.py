@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import chimera.bench.mesh_search as mesh_search
+import chimera.bench.mesh.search as mesh_search
 from chimera.core.errors import ExtraMissing, InputError
 from chimera.evals.discovery import figures
 from chimera.evals.discovery.baselines import FieldedBm25, mixed

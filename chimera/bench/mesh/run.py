@@ -7,11 +7,17 @@ from pathlib import Path
 
 from chimera.bench.mesh.calls import AT_ONCE, call_figures, scale_figures
 from chimera.bench.mesh.faults import FAULTS, REPLICAS, WORKERS, fault_figures
+from chimera.bench.mesh.search import measure_search
 from chimera.bench.mesh.server import WORK_S
 from chimera.core.clock import SystemClock
+from chimera.core.errors import InputError
 from chimera.core.figures import Goal, Measured, machine, report
 
 GOALS: dict[str, Goal] = {
+    "search_p95_ms_500": ("<=", 30),
+    "search_p95_ms_40k": ("<=", 60),
+    "index_40k_s": ("<=", 60),
+    "update_server_s": ("<=", 1),
     "call_overhead": ("<=", 0.2),
     "http_speedup": (">=", 8),
     "stdio_speedup": (">=", 50),
@@ -32,7 +38,8 @@ async def measure_mesh(*, quick: bool) -> Measured:
     began, at = time.monotonic(), SystemClock().now().isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="chimera-bench-") as name:
         folder = Path(name)
-        figures = await call_figures(folder, quick=quick)
+        figures, searched = await _searched(quick=quick)
+        figures |= await call_figures(folder, quick=quick)
         figures |= await scale_figures(folder, quick=quick)
         figures |= await fault_figures(folder, quick=quick)
     conditions = {
@@ -41,6 +48,7 @@ async def measure_mesh(*, quick: bool) -> Measured:
         "quick": quick,
         **machine(_VERSIONS),
         "peer": "a bare session of the MCP SDK, and the adapters' MultiServerMCPClient as it comes, in the same run",
+        "search": searched,
         "calls_at_once": AT_ONCE,
         "tool_works_s": WORK_S,
         "replicas": REPLICAS,
@@ -49,3 +57,11 @@ async def measure_mesh(*, quick: bool) -> Measured:
         "simulated": ["the tools' work; servers, transports and processes are real, on loopback"],
     }
     return Measured("mesh", conditions, figures, GOALS)
+
+
+async def _searched(*, quick: bool) -> tuple[dict[str, float], str]:
+    """The figures of searching, and of what."""
+    try:
+        return await asyncio.to_thread(measure_search, quick=quick), "tools made of real ones, without a dense model"
+    except InputError as error:
+        return {}, f"not measured: {error.message}"

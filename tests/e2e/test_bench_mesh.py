@@ -1,0 +1,31 @@
+"""``chimera bench mesh`` measures what it says: one object on standard output, nothing lost and nothing done twice.
+
+No figure is compared with a time. What must hold at any speed is held.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+FIXED = {"call_overhead", "http_speedup", "stdio_speedup", "failed_calls", "duplicate_effects", "fault_p99_ratio"}
+SEARCH = {"search_p95_ms_500", "search_p95_ms_40k", "index_40k_s", "update_server_s"}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_benchmark_prints_one_object(child_environment: Callable[..., dict[str, str]]) -> None:
+    command = [sys.executable, "-m", "chimera", "bench", "mesh", "--quick", "--json"]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=880, check=False)
+    found = json.loads(done.stdout)
+    figures = found["figures"]
+    assert found["name"] == "mesh"
+    assert figures.keys() >= FIXED
+    assert (figures.keys() >= SEARCH) is ("CHIMERA_DATA" in os.environ)
+    assert figures["connected"] == figures["connected_http"] + figures["connected_stdio"]
+    assert (figures["failed_calls"], figures["duplicate_effects"], figures["lost_effects"]) == (0, 0, 0)
+    assert figures["calls"] > 100
+    assert found["pass"] is (done.returncode == 0)
