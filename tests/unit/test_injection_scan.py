@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
+from threading import current_thread
 from typing import ClassVar
 
 import pytest
 from langgraph.errors import GraphInterrupt
 
 from chimera.core.contracts import Threat
-from chimera.guards.injection.batching import BATCH_CHARS, INLINE_CHARS, BatchedDetector
+from chimera.guards.injection.batching import BATCH_CHARS, BatchedDetector
 from chimera.guards.injection.detector import Finding, InjectionDetector
 from chimera.guards.injection.scan import InjectionScan
 from chimera.guards.request import Edge, GuardRequest
@@ -80,7 +81,7 @@ async def test_a_message_that_plays_system_guard_human_or_planner_is_marked(text
 
 
 async def test_a_large_payload_is_scored_beside_the_loop() -> None:
-    decision = await InjectionScan(DETECTOR).check(request("Some prose. " * INLINE_CHARS + ATTACK))
+    decision = await InjectionScan(DETECTOR).check(request("Some prose. " * BATCH_CHARS + ATTACK))
     assert decision is not None
     assert decision.threat is Threat.HIGH
 
@@ -100,6 +101,29 @@ async def test_texts_that_wait_at_the_same_moment_are_scored_together() -> None:
     await batched.score(ATTACK)
     await asyncio.gather(*(batched.score(f"{number} " * (BATCH_CHARS // 5)) for number in range(3)))
     assert Counted.batches == [7, 2, 1], "what is known is not looked at again, and a batch is bounded"
+
+
+async def test_others_have_their_turn_between_batches_and_a_long_text_is_scored_in_a_thread() -> None:
+    turns: list[str] = []
+
+    class Watched(InjectionDetector):
+        def score_many(self, texts: Sequence[str]) -> list[Finding]:
+            turns.append(current_thread().name.partition("_")[0])
+            return super().score_many(texts)
+
+    async def other() -> None:
+        while turns.count("MainThread") < 3:
+            turns.append("other")
+            await asyncio.sleep(0)
+
+    batched = BatchedDetector(Watched())
+    texts = [f"{number} " * (BATCH_CHARS // 3) for number in range(3)]
+    await asyncio.gather(other(), *map(batched.score, texts))
+    first, *_, last = (place for place, who in enumerate(turns) if who == "MainThread")
+    assert "other" in turns[first:last]
+    turns.clear()
+    await batched.score("a long text " * BATCH_CHARS)
+    assert turns == ["injection"]
 
 
 async def test_a_detector_that_breaks_breaks_for_everybody_who_waits_and_for_nobody_after() -> None:

@@ -7,10 +7,9 @@ from weakref import WeakKeyDictionary
 
 from chimera.guards.injection.detector import Finding, InjectionDetector
 
-INLINE_CHARS = 16_384
-"""A batch that is longer is scored in a thread, so that other agents go on and the guard's deadline holds."""
-BATCH_CHARS = 131_072
-"""The most that one thread takes at once; what is left goes to the next."""
+BATCH_CHARS = 32_768
+"""So much is scored at once, a few milliseconds' work; then other agents have their turn. A thread would cost more than
+that: most of the work holds the interpreter. Only a longer text, of which nobody knows how long, goes to a thread."""
 
 _Waiting = list[tuple[str, "asyncio.Future[Finding]"]]
 
@@ -41,15 +40,19 @@ class BatchedDetector:
         return await future
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        for batch in _batches(self._waiting.pop(loop)):
-            task = loop.create_task(self._answer(batch))
-            self._tasks.add(task)  # the loop itself holds tasks weakly
-            task.add_done_callback(self._tasks.discard)
+        task = loop.create_task(self._answer_all(self._waiting.pop(loop)))
+        self._tasks.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer_all(self, waiting: _Waiting) -> None:
+        for batch in _batches(waiting):
+            await self._answer(batch)
+            await asyncio.sleep(0)
 
     async def _answer(self, batch: _Waiting) -> None:
         texts = [text for text, _ in batch]
         try:
-            if sum(map(len, texts)) > INLINE_CHARS:
+            if sum(map(len, texts)) > BATCH_CHARS:
                 loop = asyncio.get_running_loop()
                 found = await loop.run_in_executor(self._thread, self.detector.score_many, texts)
             else:
