@@ -12,6 +12,7 @@ from langgraph.runtime import RunControl
 from chimera.app import App
 from chimera.core.contracts import Usage
 from chimera.core.errors import ChimeraError, MissionBusy
+from chimera.core.seats import Seats
 from chimera.fleet.carrying import agent_body
 from chimera.fleet.dispatch import LocalDispatch
 from chimera.fleet.engine import Engine
@@ -33,7 +34,11 @@ BUSY_S = 2.0
 
 
 def session(
-    app: App, concurrency: int, measuring: Measuring | None = None, engine: Engine | None = None
+    app: App,
+    concurrency: int,
+    measuring: Measuring | None = None,
+    engine: Engine | None = None,
+    seats: Seats | None = None,
 ) -> Callable[[Lease], AbstractAsyncContextManager[Body]]:
     """What opens a turn's graphs, under the lease of that turn. ``engine``: where agents of missions are asked for."""
     pools = Pools(app)
@@ -43,7 +48,7 @@ def session(
     async def open_body(lease: Lease) -> AsyncGenerator[Body]:
         async with open_saver(app.pool, GroupCommit(app.pool, lease=lease)) as saver:
             graph = build_agent(checkpointer=saver)
-            agents = agent_body(LocalDispatch(graph, concurrency), pools.named, pools.context_of, latencies)
+            agents = agent_body(LocalDispatch(graph, concurrency, seats), pools.named, pools.context_of, latencies)
             on_lease = replace(app, saver=saver, agent=graph, mission=build_mission(checkpointer=saver))
 
             async def body(claim: Claim, control: RunControl) -> Mapping[str, Any]:

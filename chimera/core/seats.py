@@ -18,12 +18,20 @@ class Seats:
     """A number of seats, to be had in order."""
 
     def __init__(self, most: int = MOST) -> None:
-        self._free = asyncio.Semaphore(most)
+        self._most = most
+        self.free = asyncio.Semaphore(most)
+        self.waiting = 0
+        """How many wait for a seat now."""
+
+    @property
+    def room(self) -> int:
+        """How many more may queue, before those who come wait long enough to be taken for stuck."""
+        return max(0, self._most - self.waiting)
 
     @asynccontextmanager
     async def taken(self) -> AsyncGenerator[None]:
         """Have a seat for the length of the block, also in the tasks that are started in it."""
-        seat = _Seat(self._free)
+        seat = _Seat(self)
         await seat.take()
         token = _MINE.set(seat)
         try:
@@ -59,13 +67,17 @@ async def away() -> AsyncGenerator[None]:
 class _Seat:
     """One seat, held or given back."""
 
-    def __init__(self, free: asyncio.Semaphore) -> None:
-        self._free = free
+    def __init__(self, seats: Seats) -> None:
+        self._seats = seats
         self._held = False
         self.away = 0
 
     async def take(self) -> None:
-        await self._free.acquire()
+        self._seats.waiting += 1
+        try:
+            await self._seats.free.acquire()
+        finally:
+            self._seats.waiting -= 1
         self._held = True
 
     async def back(self) -> None:
@@ -76,7 +88,7 @@ class _Seat:
     def give_back(self) -> None:
         if self._held:
             self._held = False
-            self._free.release()
+            self._seats.free.release()
 
 
 _MINE: ContextVar[_Seat | None] = ContextVar("the seat that this task has", default=None)

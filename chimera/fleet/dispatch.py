@@ -48,11 +48,11 @@ class Dispatch(Protocol):
 class LocalDispatch:
     """Runs agents in this process, at most ``limit`` at a time, on the runner that the settings name."""
 
-    def __init__(self, graph: "CompiledStateGraph[Any, Any, Any, Any]", limit: int) -> None:
+    def __init__(self, graph: "CompiledStateGraph[Any, Any, Any, Any]", limit: int, seats: Seats | None = None) -> None:
         self._graph = graph
         self._lean = LeanRunner(graph)
         self._slots = asyncio.Semaphore(limit)
-        self._seats = Seats()
+        self._seats = seats or Seats()
 
     async def run(
         self,

@@ -16,6 +16,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 
 from chimera.core.errors import ChimeraError, ConflictError, LeaseLost, MissionExpired, StoreError
+from chimera.core.seats import Seats
 from chimera.core.tasks import STOP_AGAIN_S, stop
 from chimera.fleet.engine import Engine
 from chimera.fleet.measuring import Measuring
@@ -66,8 +67,11 @@ class Worker:
         open_body: Callable[[Lease], AbstractAsyncContextManager[Body]],
         plan: WorkerPlan,
         measuring: Measuring | None = None,
+        seats: Seats | None = None,
     ) -> None:
+        """``seats``: those of the agents that it carries. It takes on no more while many wait for one."""
         self._measuring = measuring
+        self._seats = seats or Seats()
         self._engine = engine
         self._open_body = open_body
         self._plan = plan
@@ -112,7 +116,7 @@ class Worker:
         lease = await self._engine.register(plan.id, plan.concurrency, plan.pools, plan.ttl_s)
         self.turns += 1
         async with self._open_body(lease) as body:
-            await Turn(self._engine, lease, body, plan, self._drain, self._measuring).run()
+            await Turn(self._engine, lease, body, plan, self._drain, self._seats, self._measuring).run()
 
 
 @dataclass(eq=False)
@@ -124,6 +128,7 @@ class Turn:
     body: Body
     plan: WorkerPlan
     drain: asyncio.Event
+    seats: Seats
     measuring: Measuring | None = None
     carried: dict[str, _Carried] = field(default_factory=dict[str, _Carried])
     freed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -237,10 +242,16 @@ class Turn:
         loop = asyncio.get_running_loop()
         pause, look_at = _BREATH_S, loop.time() + self.plan.ttl_s / 3
         while True:
-            room = min(self.plan.concurrency - len(self.carried), CLAIM_MOST)
+            places = self.plan.concurrency - len(self.carried)
             self.freed.clear()
-            if room <= 0:
+            if places <= 0:
                 await self.freed.wait()
+                continue
+            # What is claimed and gets no step done before this worker dies has lost a try: so a worker that is behind,
+            # or has just begun with a long queue, claims no more than it can begin with.
+            room = min(places, CLAIM_MOST, self.seats.room)
+            if not room:
+                await asyncio.sleep(_BREATH_S)
                 continue
             try:
                 if loop.time() >= look_at:

@@ -49,13 +49,14 @@ async def _work(settings: "Settings", plan: "WorkerPlan") -> int:
 
     from chimera.app import open_app, open_engine
     from chimera.cli.working import session
+    from chimera.core.seats import Seats
     from chimera.fleet.collector import calm_collector
     from chimera.fleet.measuring import Measuring
     from chimera.fleet.worker import Worker
 
     async with open_app(settings) as app, open_engine(settings, app.pool, app.database_url) as engine:
-        measuring = Measuring(app.pool, app.context.clock.monotonic)
-        worker = Worker(engine, session(app, plan.concurrency, measuring, engine), plan, measuring)
+        measuring, seats = Measuring(app.pool, app.context.clock.monotonic), Seats()
+        worker = Worker(engine, session(app, plan.concurrency, measuring, engine, seats), plan, measuring, seats)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.drain)
