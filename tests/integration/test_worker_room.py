@@ -52,7 +52,6 @@ async def test_a_worker_claims_what_it_can_begin_with(database_url: str) -> None
             going_on.set()  # none computes any more, all wait for their models
             await until(lambda: len(begun) == RUNS)
             calling.set()
-            for number in range(RUNS):
-                await engine.ended(f"run-{number}", 30)
+            await asyncio.gather(*(engine.ended(f"run-{number}", 30) for number in range(RUNS)))
             worker.drain()
             await working
