@@ -70,7 +70,7 @@ def test_workers_are_killed_and_nothing_is_lost_or_done_twice() -> None:
     found = asyncio.run(run.measure_fleet("storm", "lean", in_flight=10, quick=True)).plain()
     figures = found["figures"]
     assert figures.keys() >= KEYS
-    assert (figures["lost"], figures["duplicated"]) == (0, 0)
+    assert (figures["lost"], figures["unfinished"], figures["duplicated"]) == (0, 0, 0)
     assert figures["kills"] >= 1
     assert figures["in_flight"] >= 10
     assert figures["cpu_ms_per_run"] > 0
