@@ -23,6 +23,8 @@ from chimera.core.errors import InputError
 from chimera.core.figures import Measured, machine, report
 
 WORKERS = 2
+STORM_WORKERS = 4
+"""With two, of which one starts at any time, no run would have a worker for as long as a step takes."""
 SEED = 20_261_123
 QUICK_AGENTS, QUICK_CALL_S, QUICK_WAVES = 100, 2.0, 2.0
 WAKES, QUICK_PART, QUICK_PARKED = 6_000, 20, 2_000
@@ -104,7 +106,7 @@ async def measure_fleet(
         **machine(_VERSIONS),
         "case": name,
         "runner": runner,
-        "workers": WORKERS,
+        "workers": STORM_WORKERS if name == "storm" else WORKERS,
         "runs": trial.runs,
         "arrivals_over_s": round(trial.arrive_s, 1),
         "call_median_s": median,
@@ -146,7 +148,7 @@ async def _highest(
 async def _stormed(servers: Servers, trial: Trial, provider: Provider | None) -> dict[str, Any]:
     load = replace(_loads(servers, trial, provider)[0], runs=trial.runs)
     before = servers.postgres_cpu_s()
-    found = _crew_figures(await storm(servers, load, WORKERS))
+    found = _crew_figures(await storm(servers, load, STORM_WORKERS))
     return {**found, "postgres_ms_per_run": round((servers.postgres_cpu_s() - before) / trial.runs * 1_000, 2)}
 
 
