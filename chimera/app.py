@@ -40,12 +40,12 @@ from chimera.nodes.worker import Worker
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
 from chimera.store.audit.signing import load_signer
+from chimera.store.cache import RedisCache
 from chimera.store.checkpoints import GroupCommitSaver, open_saver
 from chimera.store.circuits import RedisCircuits
 from chimera.store.effects import EffectJournal
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
-from chimera.store.kept import RedisCache
 from chimera.store.limits import RedisBuckets
 from chimera.store.migrate import ensure_schema
 from chimera.store.missions import MissionStore

@@ -13,10 +13,10 @@ from typing import cast
 import snowballstemmer
 
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
-_POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
+POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
 _HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Function words only: which words carry meaning is the collection's business, by their rarity.
-_FUNCTION_WORDS = frozenset(
+FUNCTION_WORDS = frozenset(
     """
     a an and are as at be been but by can could did do does for from had has have how i if in into is it its me my
     of on or our out please should so than that the their them then there these they this to up us was we were
@@ -26,15 +26,16 @@ _FUNCTION_WORDS = frozenset(
 _stemmer = snowballstemmer.stemmer("english")
 
 
-@lru_cache(maxsize=50_000)
-def _stem(word: str) -> str:
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """The stem of an English word in lower case."""
     return cast("str", _stemmer.stemWord(word))
 
 
 def stems(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order; ``snake_case`` and ``camelCase`` are taken apart."""
-    words = (word.lower() for word in _WORD.findall(_HUMPS.sub(" ", _POSSESSIVE.sub("", text))))
-    return [_stem(word) for word in words if word not in _FUNCTION_WORDS]
+    words = (word.lower() for word in _WORD.findall(_HUMPS.sub(" ", POSSESSIVE.sub("", text))))
+    return [stem(word) for word in words if word not in FUNCTION_WORDS]
 
 
 class Bm25:

@@ -1,8 +1,8 @@
 """Asking a chat model for one message.
 
-LangChain tells callbacks and tracers about each call, and prepares a fifth of a millisecond for them also where there
-are none. Where nobody listens, the model is asked in the step behind that: with its cache, its rate limiter, its way of
-streaming and its metadata all the same.
+LangChain tells callbacks and tracers about each call, and prepares for them also where there are none. Where nobody
+listens, the model is asked in the step behind that: with its cache, its rate limiter, its way of streaming and its
+metadata all the same.
 """
 
 from collections.abc import Sequence

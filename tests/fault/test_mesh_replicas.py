@@ -1,5 +1,5 @@
 """Proves that replicas of a real server stand in for each other: whatever one of them does, no call that only reads
-fails, and no effect happens twice. Proves FR-540, FR-541, FR-543, FR-544 and FR-545.
+fails, and no effect happens twice. Proves FR-540, FR-541, FR-542, FR-543, FR-544 and FR-545.
 """
 
 import asyncio
@@ -22,8 +22,9 @@ from chimera.core.settings import Settings
 from chimera.store.circuits import RedisCircuits
 from chimera.store.embedded import Endpoints
 from chimera.store.redis import open_redis
+from chimera.tools.capability import Capability
 from chimera.tools.mesh.mesh import ToolMesh
-from chimera.tools.mesh.replicas import Replicas
+from chimera.tools.mesh.replicas import Call, Replicas
 from chimera.tools.mesh.servers import ServerSpec, configured
 from chimera.tools.mesh.upkeep import Upkeep
 
@@ -81,7 +82,7 @@ async def write(mesh: ToolMesh, key: str) -> str:
     return "done"
 
 
-async def test_a_killed_replica_is_left_alone_and_used_again_when_it_is_back(tmp_path: Path) -> None:
+async def test_a_killed_replica_is_left_alone_and_without_any_other_no_call_is_made(tmp_path: Path) -> None:
     clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
     async with AsyncExitStack() as stack:
         one, other = [await stack.enter_async_context(remote(tmp_path / name)) for name in "ab"]
@@ -139,6 +140,26 @@ async def test_processes_tell_each_other_which_endpoints_fail(endpoints: Endpoin
         assert await circuits.share({}) != {}
 
 
+async def test_a_call_that_may_be_made_twice_tries_what_failed_and_no_other_does() -> None:
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    two = spec("http://127.0.0.1:9/a", "http://127.0.0.1:9/b")
+    web = Replicas(two, Settings(), clock, asyncio.Semaphore(1), Random(1))
+    for _ in range(5):
+        web.replicas[0].breaker.failure()
+    clock.advance(2)
+    schema = {"type": "object"}
+    reads, writes = (
+        Capability(name="web__t", server="web", tool="t", input_schema=schema, read_only=only) for only in (True, False)
+    )
+
+    def asked(tool: Capability) -> set[int]:
+        found = [web.choose(Call(tool.name, {}, {}, 1, 1, tool)) for _ in range(20)]
+        return {one.place for one in found if one is not None}
+
+    assert asked(reads) == {0}
+    assert asked(writes) == {1}
+
+
 def replicas(one: ServerSpec) -> Replicas:
     return Replicas(one, Settings(), SystemClock(), asyncio.Semaphore(1), Random(1))
 
@@ -175,11 +196,18 @@ async def test_a_session_in_use_is_not_ended(servers: tuple[Remote, Path], tmp_p
         await mesh.capabilities()
         await server.mood("slow", 0)
         try:
+            (used,) = mesh._servers["web"].replicas  # pyright: ignore[reportPrivateUsage]
             calls = asyncio.ensure_future(read(mesh, 1))
-            await asyncio.sleep(0.05)
+            async with asyncio.timeout(10):
+                while used.keeper.idle_since is not None:  # noqa: ASYNC110 - nothing tells that a call was sent
+                    await asyncio.sleep(0)
             clock.advance(50)
             mesh.upkeep.end_idle()
+            assert mesh.status()[0].state == "up", "else the read would be repeated on a new session, and not fail"
             assert await calls == ["0"]
+            clock.advance(50)
+            mesh.upkeep.end_idle()
+            assert mesh.status()[0].state == "idle"
         finally:
             await server.mood("well", 0)
 

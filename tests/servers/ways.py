@@ -1,7 +1,7 @@
 """An MCP server on loopback that is reached by other ways: over HTTP+SSE at /sse, and with a token at /mcp.
 
 It prints its port. ``POST /token`` gives a token to the client ``me`` with the secret ``canary-secret``; each token is
-good for two requests. The tool ``page`` reads and says how often it ran; ``note`` writes.
+good for two requests. The tool ``page`` reads, ``note`` writes; both say how often they ran.
 """
 
 import base64
@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 server: FastMCP[Any] = FastMCP("ways", json_response=True, stateless_http=True)
-ran = {"page": 0}
+ran = {"page": 0, "note": 0}
 tokens: dict[str, int] = {}
 WHO = "Basic " + base64.b64encode(b"me:canary-secret").decode()
 
@@ -33,7 +33,8 @@ def page(number: int) -> str:
 @server.tool()
 def note(text: str) -> str:
     """Write a note."""
-    return text
+    ran["note"] += 1
+    return f"{text}, note {ran['note']}"
 
 
 class Doors:

@@ -27,10 +27,10 @@ async def call_figures(folder: Path, *, quick: bool) -> dict[str, float]:
     async with remote(effects) as server:
         web = ServerSpec(name="web", transport="http", url=server.urls[0])
         bare: Connection = {"transport": "streamable_http", "url": server.urls[0]}
-        http = await _compare(web, bare, settings, alone=200 if quick else 2_000, plain=40 if quick else 200)
+        http = await _compare(web, bare, settings, alone=100 if quick else 2_000, plain=20 if quick else 200)
     piped = local("piped", effects)
     connection = await asyncio.to_thread(Link(piped, settings).connection)
-    stdio = await _compare(piped, connection, settings, alone=200 if quick else 2_000, plain=4 if quick else 16)
+    stdio = await _compare(piped, connection, settings, alone=100 if quick else 2_000, plain=4 if quick else 16)
     return {
         "call_overhead": round(max(http["overhead"], stdio["overhead"]), 3),
         "http_speedup": round(http["speedup"], 1),
@@ -96,7 +96,7 @@ async def _per_second(call: Call, count: int) -> float:
 
 async def scale_figures(folder: Path, *, quick: bool) -> dict[str, float]:
     """Many servers connected at once from one process: memory of it, and the time until all have told their tools."""
-    http, stdio = (40, 5) if quick else (200, 50)
+    http, stdio = (20, 2) if quick else (200, 50)
     settings, effects = Settings(home=folder), folder / "effects"
     settings = settings.model_copy(update={"tool_start_timeout_s": 120.0})
     before = memory_mb()

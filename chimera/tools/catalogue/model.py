@@ -14,17 +14,13 @@ class Status(StrEnum):
     """How far a server was tried, the highest that holds. Nothing is claimed that was not run."""
 
     CATALOGUED = "catalogued"
+    """Listed with its package and version; nobody started it here."""
     STARTED = "started"
+    """This version was started without a network and listed its tools."""
     SIMULATED = "simulated"
+    """Started, and its tools are called in the tests on a simulator with the same contract."""
     VERIFIED = "verified"
-
-
-MEANING = {
-    Status.CATALOGUED: "listed with its package and version; nobody started it here",
-    Status.STARTED: "this version was started without a network and listed its tools",
-    Status.SIMULATED: "started, and its tools are called in the tests on a simulator with the same contract",
-    Status.VERIFIED: "called against the vendor's real service",
-}
+    """Called against the vendor's real service."""
 
 
 class Hinted(Contract):

@@ -7,7 +7,7 @@ because a field counts it once; this module takes out lists of keywords and sent
 import re
 from typing import Protocol
 
-from chimera.tools.discovery.words import FUNCTION_WORDS
+from chimera.core.lexical import FUNCTION_WORDS
 
 RUN_MAX = 12
 """Words in a row without a function word that still pass for prose; more are a list of keywords."""

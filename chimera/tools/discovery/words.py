@@ -1,31 +1,15 @@
 """Text to the stems and pairs of stems that the index holds."""
 
 import re
-from functools import lru_cache
 from itertools import pairwise
-from typing import cast
 
-import snowballstemmer
+from chimera.core.lexical import FUNCTION_WORDS, POSSESSIVE, stem
 
 WORD_MAX = 40  # longer runs of letters are identifiers and encodings, which nobody asks for
 _WORD = re.compile(r"[^\W_]+")
-_POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
 _JOINTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])")
 # Scripts without spaces between words: their words are pairs of characters.
 _UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-FUNCTION_WORDS = frozenset(
-    """
-    a an and are as at be been but by can could did do does for from had has have how i if in into is it its me my
-    of on or our out please should so than that the their them then there these they this to up us was we were
-    what when where which who will with would you your
-    """.split()  # noqa: SIM905 - readable as prose, unreadable one a line
-)
-_stemmer = snowballstemmer.stemmer("english")
-
-
-@lru_cache(maxsize=100_000)
-def _stem(word: str) -> str:
-    return cast("str", _stemmer.stemWord(word))
 
 
 def spaced(name: str) -> str:
@@ -36,14 +20,14 @@ def spaced(name: str) -> str:
 def stems(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order; ``snake_case`` and ``camelCase`` are taken apart."""
     found: list[str] = []
-    for word in _WORD.findall(_JOINTS.sub(" ", _POSSESSIVE.sub("", text))):
+    for word in _WORD.findall(_JOINTS.sub(" ", POSSESSIVE.sub("", text))):
         word = word.lower()
         if not word.isascii() and _UNSPACED.search(word):
             for run in _UNSPACED.findall(word):
                 found += [run[at : at + 2] for at in range(max(1, len(run) - 1))]
             word = _UNSPACED.sub("", word)
         if word and word not in FUNCTION_WORDS and len(word) <= WORD_MAX:
-            found.append(_stem(word))
+            found.append(stem(word))
     return found
 
 

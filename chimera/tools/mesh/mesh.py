@@ -11,7 +11,7 @@ from chimera.core.errors import SettingsInvalid, ToolRefused, ToolServerDown, To
 from chimera.core.settings import Settings
 from chimera.models.limits import Buckets, LocalBuckets
 from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
-from chimera.tools.mesh.kept import Cache, KeptResults, key_of
+from chimera.tools.mesh.cache import Cache, KeptResults, key_of
 from chimera.tools.mesh.listing import Screen
 from chimera.tools.mesh.quotas import Quotas
 from chimera.tools.mesh.replicas import Replicas, ServerStatus

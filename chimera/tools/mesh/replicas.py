@@ -52,7 +52,7 @@ class Replica:
 
 
 @dataclass
-class _Call:
+class Call:
     """One call under way: what was tried, and what came of it."""
 
     name: str
@@ -68,6 +68,7 @@ class _Call:
 
     @property
     def repeatable(self) -> bool:
+        """Whether making it twice does no harm, as the server says."""
         return self.tool is not None and (self.tool.read_only or self.tool.idempotent)
 
 
@@ -100,9 +101,9 @@ class Replicas:
 
     async def call(self, name: str, arguments: dict[str, Any], meta: dict[str, str], seconds: float) -> ToolResult:
         """Call a tool by its full name. Raises what ``ToolMesh.call`` says."""
-        call = _Call(name, arguments, meta, seconds, asyncio.get_running_loop().time() + seconds, self.tool(name))
+        call = Call(name, arguments, meta, seconds, asyncio.get_running_loop().time() + seconds, self.tool(name))
         for _ in range(ATTEMPTS):
-            replica = self._choose(call)
+            replica = self.choose(call)
             if replica is None:
                 break
             try:
@@ -145,7 +146,7 @@ class Replicas:
         short = name.partition("__")[2]
         return next((found for one in self.replicas if (found := one.keeper.known.tools.get(short))), None)
 
-    def _choose(self, call: _Call) -> Replica | None:
+    def choose(self, call: Call) -> Replica | None:
         """Whom to ask next. A call that may be made twice is the one to try a replica with that failed before."""
 
         def rank(one: Replica) -> tuple[bool, ...]:
@@ -157,14 +158,14 @@ class Replicas:
         best = min(map(rank, usable), default=None)
         return less_busy([one for one in usable if rank(one) == best], self._pick) if best else None
 
-    async def _ask(self, replica: Replica, call: _Call) -> ToolResult:
+    async def _ask(self, replica: Replica, call: Call) -> ToolResult:
         """Ask one, and a second one when that is late, if making the call twice does no harm."""
         patience = self._patience.setdefault(call.name, Patience())
         if len(self.replicas) == 1 or not call.repeatable:
             return await self._attempt(replica, call, patience)
 
         def another() -> Coroutine[Any, Any, ToolResult] | None:
-            other = self._choose(call)
+            other = self.choose(call)
             if other is None or other in call.tried:
                 return None
             patience.lost()
@@ -173,7 +174,7 @@ class Replicas:
         first = self._attempt(replica, call, patience)
         return await first_answer(first, patience.seconds(), another, replica.breaker.failure)
 
-    async def _attempt(self, replica: Replica, call: _Call, patience: Patience) -> ToolResult:
+    async def _attempt(self, replica: Replica, call: Call, patience: Patience) -> ToolResult:
         call.tried.append(replica)
         replica.breaker.enter()
         replica.load.in_hand += 1
@@ -202,7 +203,7 @@ class Replicas:
         patience.took(took)
         return result
 
-    def _gave_up(self, call: _Call) -> ToolFailed:
+    def _gave_up(self, call: Call) -> ToolFailed:
         if call.lost is not None and call.lost.told is not None:
             return call.lost.told
         left = min(one.breaker.left_s() for one in self.replicas)
@@ -211,12 +212,12 @@ class Replicas:
         return ToolServerDown(said, **_context(call, self.spec.name, call.sent))
 
 
-def _late(call: _Call, server: str, sent: bool) -> ToolTimeout:
+def _late(call: Call, server: str, sent: bool) -> ToolTimeout:
     why = f"no answer within {call.seconds:g} s" if sent else f"the server is still starting after {call.seconds:g} s"
     return ToolTimeout(f"{call.name}: {why}; {_outcome(sent)}", **_context(call, server, sent))
 
 
-def _context(call: _Call, server: str, sent: bool) -> dict[str, str]:
+def _context(call: Call, server: str, sent: bool) -> dict[str, str]:
     return {"tool": call.name[:120], "server": server, "outcome": "unknown" if sent else "not done"}
 
 

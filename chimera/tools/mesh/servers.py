@@ -22,7 +22,8 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 FIRST_PARTY = ("files", "trends")
 CONFIG_MAX_BYTES = 1_000_000
 INSTANCES_MAX = 16
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+"""``${NAME}`` or ``${NAME:-default}`` in a server's entry: its name and its default."""
 # What a server of ours may need from the environment to reach a feed. The values may hold a proxy's password, so
 # servers that are not ours do not get them.
 _NETWORK = (
@@ -91,7 +92,7 @@ def first_party(settings: Settings) -> list[ServerSpec]:
     Raises:
         SettingsInvalid: ``settings.home`` holds a variable that was never replaced.
     """
-    if _VARIABLE.search(str(settings.home)):
+    if REFERENCE.search(str(settings.home)):
         raise SettingsInvalid("home: a path must not hold ${...}; nothing replaces it")
     passed = {name: value for name in (*_NETWORK, *_PLACE) if "${" not in (value := os.environ.get(name, "${"))}
     env = {
@@ -203,7 +204,7 @@ def _spec(path: Path, name: str, entry: _Entry, known: Mapping[str, str]) -> Ser
                 )
             return found
 
-        return _VARIABLE.sub(value, text)
+        return REFERENCE.sub(value, text)
 
     named = entry.type or entry.transport
     stdio = named == "stdio" if named else not entry.url

@@ -9,11 +9,10 @@ from pydantic import SecretStr, ValidationError
 
 from chimera.core.errors import SettingsInvalid
 from chimera.core.invalid import first_problem
-from chimera.tools.mesh.servers import ServerSpec
+from chimera.tools.mesh.servers import REFERENCE, ServerSpec
 from chimera.tools.registry.model import Auth, ServerEntry, Variable
 from chimera.tools.registry.registry import Registered
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 # What a package runner needs beside PATH and HOME to find its cache; by custom none of these holds a secret.
 _RUNNER = (
     "LANG",
@@ -31,7 +30,7 @@ def missing(entry: ServerEntry, environ: Mapping[str, str] | None = None) -> lis
     """The variables that an entry needs and that are not set."""
     known = os.environ if environ is None else environ
     defaulted = {
-        name for item in (*entry.env, *entry.headers) for name, given in _VARIABLE.findall(item.value) if given
+        name for item in (*entry.env, *entry.headers) for name, given in REFERENCE.findall(item.value) if given
     }
     return [name for name in entry.names() if not known.get(name) and name not in defaulted]
 
@@ -57,7 +56,7 @@ def to_spec(
         )
 
     def fill(text: str) -> str:
-        return _VARIABLE.sub(lambda found: known.get(found[1]) or found[2] or "", text)
+        return REFERENCE.sub(lambda found: known.get(found[1]) or found[2] or "", text)
 
     fields: dict[str, Any] = {"name": name or entry.name, "transport": entry.transport}
     if entry.transport == "stdio":

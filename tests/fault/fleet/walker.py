@@ -23,6 +23,7 @@ from psycopg.conninfo import make_conninfo
 from chimera import app
 from chimera.cli.working import session
 from chimera.core.contracts import Plan, Task
+from chimera.core.seats import Seats
 from chimera.core.settings import Settings
 from chimera.core.spotlight import read
 from chimera.fleet.worker import Worker, WorkerPlan
@@ -154,7 +155,8 @@ async def work() -> None:
             tools = Ledger()
             effects = Effects(tools, EffectJournal(opened.pool))
             opened = replace(opened, context=replace(opened.context, tools=ToolListing(tools), effects=effects))
-        worker = Worker(engine, session(opened, own.concurrency, engine=engine), own)
+        seats = Seats()
+        worker = Worker(engine, session(opened, own.concurrency, engine=engine, seats=seats), own, seats=seats)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.drain)
         await worker.run()
 
