@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from types import TracebackType
 
 MOST = 64
 """Enough that group commits stay large and the processor busy while some wait for Postgres."""
@@ -41,27 +42,31 @@ class Seats:
             seat.give_back()
 
 
-@asynccontextmanager
-async def away() -> AsyncGenerator[None]:
+class away:  # noqa: N801 - used as `async with away():`
     """Give the seat back, if there is one, while something outside is waited for; have one again after the block.
 
     Of several tasks that share a seat, the first that leaves gives it back and the last that returns takes it.
     """
-    seat = _MINE.get()
-    if seat is None:
-        yield
-        return
-    seat.away += 1
-    seat.give_back()
-    try:
-        yield
-    except asyncio.CancelledError:  # whoever is told to stop queues for nothing
-        seat.away -= 1
-        raise
-    except BaseException:
-        await seat.back()
-        raise
-    await seat.back()
+
+    __slots__ = ("_seat",)
+
+    def __init__(self) -> None:
+        self._seat = _MINE.get()
+
+    async def __aenter__(self) -> None:
+        if self._seat is not None:
+            self._seat.away += 1
+            self._seat.give_back()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._seat is None:
+            return
+        if kind is not None and issubclass(kind, asyncio.CancelledError):  # whoever is told to stop queues for nothing
+            self._seat.away -= 1
+        else:
+            await self._seat.back()
 
 
 class _Seat:

@@ -28,6 +28,7 @@ SENTENCE = (
 )
 WITHHELD = {"withheld": "it imitates the marks that stand around data"}
 _CODE = re.compile(r"[a-p]{16}")
+_SAID = re.compile(re.escape(SENTENCE).replace(r"\{code\}", "(?P<code>[a-p]{16})", 1).replace(r"\{code\}", "(?P=code)"))
 _BRACKETS = str.maketrans({"⟦": "(", "⟧": ")"})
 _ESCAPE = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _NO_LETTERS = bytes(set(range(128)) - set(b"abcdefghijklmnop"))
@@ -107,10 +108,13 @@ def read(content: object) -> dict[str, Any]:
 
 
 def opened(message: AnyMessage) -> dict[str, Any]:
-    """A message as guards look at it: what it says as data where :class:`Marks` wrote it, else its text."""
+    """A message as guards look at it: what it says as data where :class:`Marks` wrote it, else its text.
+
+    The sentence about the marks is left out: it is Chimera's own, and always the same.
+    """
     said: dict[str, Any] = {"from": message.type}
     parts = _parts(message)
-    said |= {"text": cast("Any", message.content)} if parts is None else {"known": parts[0], "data": parts[1]}
+    said |= {"text": _sentence_cut(message)[0]} if parts is None else {"known": parts[0], "data": parts[1]}
     if isinstance(message, AIMessage) and message.tool_calls:
         said["calls"] = [{"name": call["name"], "args": call["args"]} for call in message.tool_calls]
     return said
@@ -118,7 +122,8 @@ def opened(message: AnyMessage) -> dict[str, Any]:
 
 def rewritten(message: AnyMessage, said: Mapping[str, Any]) -> AnyMessage:
     """The message with other words, in the form of :func:`opened`; data stands between the same marks as before."""
-    update: dict[str, Any] = {"content": said.get("text")}
+    sentence = _sentence_cut(message)[1]
+    update: dict[str, Any] = {"content": f"{said.get('text')}{sentence}" if sentence else said.get("text")}
     if "data" in said:
         code = str(message.content).rsplit("⟦end ", 1)[1][:-1]
         known = f"{json.dumps(said['known'], ensure_ascii=False)}\n" if said["known"] is not None else ""
@@ -127,6 +132,16 @@ def rewritten(message: AnyMessage, said: Mapping[str, Any]) -> AnyMessage:
         calls = zip(message.tool_calls, said["calls"], strict=True)
         update["tool_calls"] = [{**call, "name": now["name"], "args": now["args"]} for call, now in calls]
     return message.model_copy(update=update)
+
+
+def _sentence_cut(message: AnyMessage) -> tuple[Any, str]:
+    """The text of a message, and the sentence about the marks that its role ends with, if there is one."""
+    content = cast("Any", message.content)
+    if isinstance(message, SystemMessage) and isinstance(content, str):
+        prompt, gap, last = content.rpartition("\n\n")
+        if gap and _SAID.fullmatch(last):
+            return prompt, gap + last
+    return content, ""
 
 
 def _parts(message: AnyMessage) -> tuple[dict[str, Any] | None, dict[str, Any]] | None:

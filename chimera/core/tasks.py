@@ -13,6 +13,9 @@ async def together(work: Iterable[Coroutine[Any, Any, Found]]) -> list[Found]:
 
     The first failure cancels the rest and is raised itself, not inside a group, so that callers can catch it by kind.
     """
+    work = list(work)
+    if len(work) == 1:
+        return [await work[0]]
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]

@@ -95,8 +95,7 @@ class Incidents:
     ) -> Decision | None:
         """A rejection for an agent or pool that is held back, and when that cannot be known; else None."""
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                held = await self._now_held()
+            held = self._held if self._fresh() else await self._soon_held()
         except (ChimeraError, TimeoutError):
             decision = reject(self.rule, "it cannot be known whether this agent is quarantined", Threat.MEDIUM)
             return decision.model_copy(update={"rules": [self.rule, UNKNOWN]})
@@ -113,6 +112,10 @@ class Incidents:
 
     def _fresh(self) -> bool:
         return self._read_at is not None and 0 <= self._clock.monotonic() - self._read_at < FRESH_S
+
+    async def _soon_held(self) -> Held:
+        async with asyncio.timeout(_ANSWER_S):
+            return await self._now_held()
 
     async def _now_held(self) -> Held:
         while not self._fresh():

@@ -4,6 +4,7 @@ Proves FR-110 and FR-113.
 """
 
 import base64
+import re
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 
 from chimera.guards.output.canaries import Canaries
 from chimera.guards.output.channels import HiddenChannels, find_channels
-from chimera.guards.output.decode import decoded_tokens
+from chimera.guards.output.decode import decoded_tokens, token_places
 from chimera.guards.output.disclosure import HTML, MARKDOWN, PLAIN, disclose, is_disclosed
 from chimera.guards.output.finding import Context, Scanner, examine
 from chimera.guards.output.honesty import HonestIdentity
@@ -54,6 +55,8 @@ PIECES = st.sampled_from(
     ]
 )
 TEXT = st.lists(st.one_of(PIECES, st.text(st.characters(), max_size=8)), max_size=25).map("".join)
+RUNS = st.sampled_from(["x", "Zz9+/_-", "=", "==", " ", "\n", "é", "\U0001f600", "\ud800"])
+RUN = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{16,}+={0,2}")
 PROMPT = "You are the planner of a team. You get a goal, inputs and tools as JSON and make a task graph."
 GUARDS: list[TextGuard] = [
     SecretText(),
@@ -132,3 +135,10 @@ def test_a_label_once_added_is_there(text: str, media_type: str) -> None:
     seen = is_disclosed(labelled, media_type)
     assert seen or (media_type != PLAIN and "<" in text)  # an open comment or script hides what follows it
     assert not seen or disclose(labelled, media_type) == labelled
+
+
+@given(st.lists(st.tuples(RUNS, st.integers(1, 20)), max_size=12))
+def test_runs_of_an_encoding_are_found_where_the_pattern_finds_them(parts: list[tuple[str, int]]) -> None:
+    """The quick search means what the pattern means that says what a run is."""
+    text = "".join(piece * times for piece, times in parts)
+    assert list(token_places(text)) == [match.span() for match in RUN.finditer(text)]

@@ -25,7 +25,7 @@ from chimera.store.checkpoints.rows import BlobRow, CheckpointRow, Unit, plain_j
 class Journal:
     """Saves one thread's steps. What is taken with :meth:`take` is on disk after the next :meth:`commit`."""
 
-    __slots__ = ("_blobs", "_extra", "_rows", "_saver", "_thread", "_thread_id")
+    __slots__ = ("_blobs", "_extra", "_rows", "_saver", "_seen", "_thread", "_thread_id")
 
     def __init__(self, saver: GroupCommitSaver, thread: Thread, thread_id: str, config: RunnableConfig) -> None:
         self._saver = saver
@@ -38,6 +38,7 @@ class Journal:
         )
         self._rows: list[CheckpointRow] = []
         self._blobs: list[BlobRow] = []
+        self._seen: dict[str, str] = {}
 
     def next_version(self) -> Any:
         """The version that everything gets which the next step changes."""
@@ -59,7 +60,9 @@ class Journal:
                 self._blobs.append(self._blob(channel, value))
         self._blobs.extend(self._blob(name, thread.joins[name]) for name in thread.plan.joins if name in changed)
         updates = None if updated is None else sorted(updated)
-        seen = ", ".join([f"{_quoted(node)}: {_versions(known)}" for node, known in thread.seen.items()])
+        for node in thread.looked:
+            self._seen[node] = f"{_quoted(node)}: {_versions(thread.seen[node])}"
+        seen = ", ".join(self._seen.values())
         # Written by hand but for the values: it is the same few names and numbers, thousands of times a second.
         checkpoint = (
             f'{{"v": {LATEST_VERSION}, "ts": "{datetime.now(UTC).isoformat()}", "id": "{checkpoint_id}", '
@@ -70,6 +73,7 @@ class Journal:
         self._rows.append((self._thread_id, "", checkpoint_id, thread.parent, checkpoint, metadata))
         thread.parent = checkpoint_id
         thread.changed = set()
+        thread.looked = set()
         thread.step += 1
 
     async def commit(self) -> None:

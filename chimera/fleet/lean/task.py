@@ -15,6 +15,7 @@ from langgraph.constants import START
 from langgraph.errors import GraphBubbleUp, NodeCancelledError
 from langgraph.runtime import ExecutionInfo, Runtime
 
+from chimera.core.contexts import within
 from chimera.fleet.lean import internals as lg
 from chimera.fleet.lean.plan import Call, NodePlan, Route, Write
 from chimera.fleet.lean.thread import Done
@@ -63,7 +64,7 @@ class Task:
     async def perform(self) -> None:
         """Run the node until it succeeds, or its retry policies are used up.
 
-        Each try is a task in a context of its own: what a node sets there, nobody else sees.
+        Each try has a context of its own: what a node sets there, nobody else sees.
 
         Raises:
             GraphBubbleUp: it interrupts, or has to be handed over. Exception: what the node raised.
@@ -73,7 +74,7 @@ class Task:
         while True:
             self.writes.clear()
             try:
-                await asyncio.create_task(self._attempt(attempt, first), context=copy_context())
+                await within(copy_context(), self._attempt(attempt, first))
             except (GraphBubbleUp, NodeCancelledError):
                 raise
             except Exception as error:

@@ -26,9 +26,24 @@ class Done:
 
 
 class Thread:
-    """Values and versions of one thread. ``step`` is the next one; ``parent`` the id of the last checkpoint."""
+    """Values and versions of one thread. ``step`` is the next one; ``parent`` the id of the last checkpoint.
 
-    __slots__ = ("changed", "joins", "parent", "passing", "plan", "seen", "step", "updated", "values", "versions")
+    ``changed``: channels that have another version than in that checkpoint; ``looked``: nodes that have seen others.
+    """
+
+    __slots__ = (
+        "changed",
+        "joins",
+        "looked",
+        "parent",
+        "passing",
+        "plan",
+        "seen",
+        "step",
+        "updated",
+        "values",
+        "versions",
+    )
 
     def __init__(self, plan: GraphPlan) -> None:
         self.plan = plan
@@ -42,6 +57,7 @@ class Thread:
         self.versions: dict[str, Any] = {}
         self.seen: dict[str, dict[str, Any]] = {}
         self.changed: set[str] = set()
+        self.looked: set[str] = set()
         self.updated: set[str] | None = None
         self.step = -1
         self.parent: str | None = None
@@ -54,6 +70,7 @@ class Thread:
         thread.parent = checkpoint["id"]
         thread.versions = dict(checkpoint["channel_versions"])
         thread.seen = {node: dict(seen) for node, seen in checkpoint["versions_seen"].items()}
+        thread.looked = set(thread.seen)
         for name, value in checkpoint["channel_values"].items():
             if name in plan.folds:
                 thread.values[name] = plan.folds[name].from_checkpoint(value).value
@@ -73,6 +90,7 @@ class Thread:
         """Note, as LangGraph does when it resumes, that no interrupt stands before what is there."""
         known = {name: version for name, version in self.versions.items() if name in self.plan.graph.channels}
         self.seen.setdefault(INTERRUPT, {}).update(known)
+        self.looked.add(INTERRUPT)
 
     def due(self, updated: Iterable[str] | None) -> list[str]:
         """The nodes of the next step. ``updated``: what the last step changed; None looks at every node."""
@@ -112,6 +130,7 @@ class Thread:
         for task in done:
             known = {name: self.versions[name] for name in task.triggers if name in self.versions}
             self.seen.setdefault(task.name, {}).update(known)
+            self.looked.add(task.name)
         changed = {name for task in done for name in task.triggers if name in self.joins and self._is_there(name)}
         for name in changed:
             self.joins[name] = set()

@@ -14,7 +14,7 @@ from chimera.core.ids import digest
 from chimera.store.audit.chain import Verified, verify_chain
 from chimera.store.audit.checkpoint import Checkpoint, Trusted
 from chimera.store.audit.checkpoints import add_checkpoint
-from chimera.store.audit.event import GENESIS, AuditEvent, body_of, writable
+from chimera.store.audit.event import GENESIS, AuditEvent, Entry, writable
 from chimera.store.audit.kinds import KINDS
 from chimera.store.postgres import Connection, Pool, fetch
 from chimera.store.together import Together
@@ -40,7 +40,7 @@ class AuditLog:
         self._pool = pool
         self._clock = clock
         self._signer = signer
-        self._together: Together[Connection, tuple[AuditEvent, str], str] = Together(pool.turns, self._write, last=True)
+        self._together: Together[Connection, tuple[Entry, str], str] = Together(pool.turns, self._write, last=True)
         self._unknown: set[str] = set()
 
     async def append(self, event: AuditEvent) -> str:
@@ -50,7 +50,7 @@ class AuditLog:
             StoreError: it is not on the record. TypeError: its data is not plain JSON.
         """
         entry = writable(event)
-        self._notice(entry.kind)
+        self._notice(entry.event.kind)
         return await self._together.submit((entry, self._clock.now().isoformat()))
 
     async def append_within(self, connection: Connection, *events: AuditEvent) -> list[str]:
@@ -65,8 +65,8 @@ class AuditLog:
         at = self._clock.now().isoformat()
         batch = {place: (writable(event), at) for place, event in enumerate(events)}
         for entry, _ in batch.values():
-            self._notice(entry.kind)
-        (tenant,) = {entry.tenant for entry, _ in batch.values()}
+            self._notice(entry.event.kind)
+        (tenant,) = {entry.event.tenant for entry, _ in batch.values()}
         hashes = await self._extend(connection, tenant, batch)
         return [hashes[place] for place in batch]
 
@@ -80,16 +80,14 @@ class AuditLog:
             self._unknown.add(kind)
             _LOG.info("audit events of the kind %.60r are not declared", kind)
 
-    async def _write(self, connection: Connection, batch: Sequence[tuple[AuditEvent, str]]) -> list[str]:
+    async def _write(self, connection: Connection, batch: Sequence[tuple[Entry, str]]) -> list[str]:
         hashes: dict[int, str] = {}
-        for tenant in sorted({event.tenant for event, _ in batch}):  # one order for all, so no deadlock
-            mine = {place: entry for place, entry in enumerate(batch) if entry[0].tenant == tenant}
+        for tenant in sorted({entry.event.tenant for entry, _ in batch}):  # one order for all, so no deadlock
+            mine = {place: each for place, each in enumerate(batch) if each[0].event.tenant == tenant}
             hashes |= await self._extend(connection, tenant, mine)
         return [hashes[place] for place in range(len(batch))]
 
-    async def _extend(
-        self, connection: Connection, tenant: str, batch: dict[int, tuple[AuditEvent, str]]
-    ) -> dict[int, str]:
+    async def _extend(self, connection: Connection, tenant: str, batch: dict[int, tuple[Entry, str]]) -> dict[int, str]:
         """Add events to the chain of one tenant; their hashes by their place in the batch."""
         cursor = await connection.execute(
             "INSERT INTO audit_heads (tenant, seq, hash) VALUES (%s, 0, %s) "
@@ -100,8 +98,8 @@ class AuditLog:
         first, last = (int(head["seq"]), str(head["hash"])) if head else (0, GENESIS)
         hashes: dict[int, str] = {}
         rows: list[tuple[int, str | None, str, str, str, str]] = []
-        for seq, (place, (event, at)) in enumerate(batch.items(), first + 1):
-            body = body_of(event, seq, at)
+        for seq, (place, (entry, at)) in enumerate(batch.items(), first + 1):
+            event, body = entry.event, entry.body(seq, at)
             previous, last = last, digest(last + body)
             hashes[place] = last
             rows.append((seq, event.mission_id, event.kind, body, previous, last))
