@@ -15,6 +15,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt
 
 from chimera.core import timing
+from chimera.core.contexts import within
 from chimera.core.seats import Seats
 from chimera.core.state import Plain
 from chimera.fleet.lean import LeanRunner
@@ -72,8 +73,7 @@ class LocalDispatch:
             # and keep its checkpoints under the parent's thread.
             apart = contextvars.Context()
             apart.run(timing.carry, timing.watch())
-            task = asyncio.create_task(self._step(run, context, answers, control), context=apart)
-            return await task
+            return await within(apart, self._step(run, context, answers, control))
 
     async def _step(
         self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None, control: RunControl | None
