@@ -37,7 +37,8 @@
     │   ├── ConflictError                 CH702
     │   ├── MissionBusy                   CH703
     │   ├── PlanInvalid                   CH704
-    │   └── MissionExpired                CH705
+    │   ├── MissionExpired                CH705
+    │   └── RunPoisonous                  CH706  workers died of it
     ├── PaymentRefused                    CH800  money stays where it is
     └── RemoteAgentError                  CH900  a peer failed or misbehaved
 
@@ -362,6 +363,13 @@ class MissionExpired(MissionError):
 
     code = "CH705"
     remedy = "Raise `--deadline`, then `chimera resume MISSION`."
+
+
+class RunPoisonous(MissionError):
+    """The run took its workers down, time after time, also when it was alone on one."""
+
+    code = "CH706"
+    remedy = "`chimera runs ls --state dead` shows it; `chimera runs replay` lets it run once more."
 
 
 class PaymentRefused(ChimeraError):

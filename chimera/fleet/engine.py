@@ -67,6 +67,14 @@ class Engine(Protocol):
         """Claim up to ``room`` runs."""
         ...
 
+    async def begin(self, claim: Claim) -> None:
+        """Say that a claimed run begins, of one that was on a worker that was lost."""
+        ...
+
+    async def excuse(self, lease: Lease) -> None:
+        """Say that a worker which lost its lease is well: none of its runs is to blame."""
+        ...
+
     async def strays(self, lease: Lease, known: Sequence[str]) -> list[Claim]:
         """What the worker has claimed besides the ``known`` ones, as when an answer to a claim was lost."""
         ...

@@ -77,6 +77,14 @@ class PostgresEngine:
         """Claim up to ``room`` runs."""
         return await self.runs.claim(lease, room, pools)
 
+    async def begin(self, claim: Claim) -> None:
+        """Say that a claimed run begins, of one that was on a worker that was lost."""
+        await self.runs.begin(claim)
+
+    async def excuse(self, lease: Lease) -> None:
+        """Say that a worker which lost its lease is well: none of its runs is to blame."""
+        await self.runs.excuse(lease)
+
     async def strays(self, lease: Lease, known: Sequence[str]) -> list[Claim]:
         """What the worker has claimed besides the ``known`` ones, as when an answer to a claim was lost."""
         return await self.runs.strays(lease, known)

@@ -18,6 +18,7 @@ from langgraph.runtime import RunControl
 from chimera.core.errors import ChimeraError, ConflictError, LeaseLost, MissionExpired, StoreError
 from chimera.core.seats import Seats
 from chimera.core.tasks import STOP_AGAIN_S, stop
+from chimera.fleet.awake import Awake
 from chimera.fleet.engine import Engine
 from chimera.fleet.measuring import Measuring
 from chimera.fleet.parking import Parked
@@ -76,6 +77,7 @@ class Worker:
         self._open_body = open_body
         self._plan = plan
         self._drain = asyncio.Event()
+        self._broken_off: Lease | None = None
         self.turns = 0
         """How many turns were begun."""
 
@@ -115,8 +117,17 @@ class Worker:
         plan = self._plan
         lease = await self._engine.register(plan.id, plan.concurrency, plan.pools, plan.ttl_s)
         self.turns += 1
+        if self._broken_off is not None:
+            await self._engine.excuse(self._broken_off)
+            self._broken_off = None
         async with self._open_body(lease) as body:
-            await Turn(self._engine, lease, body, plan, self._drain, self._seats, self._measuring).run()
+            turn = Turn(self._engine, lease, body, plan, self._drain, self._seats, self._measuring)
+            try:
+                await turn.run()
+            except BaseException:
+                # This process lives and was never held up, so it was the store that failed, and no run is to blame.
+                self._broken_off = lease if turn.awake.always else None
+                raise
 
 
 @dataclass(eq=False)
@@ -135,6 +146,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         self.telling = Telling(self.engine)
+        self.awake = Awake(self.plan.ttl_s / 3)
         self._group = asyncio.TaskGroup()
         self._keeping: list[asyncio.Task[None]] = []
 
@@ -147,7 +159,7 @@ class Turn:
         insisting = asyncio.create_task(self._insist())
         try:
             async with self._group as group:
-                work = (self._take, self._keep_lease, self._heed, self._sweep, self.telling.tell_all)
+                work = (self._take, self._keep_lease, self._heed, self._sweep, self.telling.tell_all, self.awake.watch)
                 self._keeping += [group.create_task(each()) for each in work]
                 await self.drain.wait()
                 taking = self._keeping[0]
@@ -306,6 +318,8 @@ class Turn:
         limit = asyncio.timeout(claim.left_s)
         try:
             async with limit:
+                if claim.losses:
+                    await self._begin(claim)
                 outcome = await self.body(claim, each.control)
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -323,6 +337,11 @@ class Turn:
         if not fits(outcome):
             return _failure(claim, ChimeraError("the outcome is too large to be recorded"))
         return Ending(claim, "done", outcome=outcome)
+
+    async def _begin(self, claim: Claim) -> None:
+        """Put on record that a run begins under which a worker was lost, when its turn to compute has come."""
+        async with self.seats.taken():
+            await self.engine.begin(claim)
 
 
 def _stop(each: _Carried, how: How) -> None:

@@ -25,7 +25,7 @@ ARRIVED, ENDED, STOPPED = "chimera_runs", "chimera_ended", "chimera_stops"
 """The channels of NOTIFY: something can be claimed; a run ended (its id); a worker has to look (its id)."""
 OVER = ("done", "failed", "dead", "cancelled")
 _CLAIM = (
-    "SELECT id, epoch, thread_id, pool, tenant, attempts, agent, kind, payload, "
+    "SELECT id, epoch, thread_id, pool, tenant, attempts, losses, agent, kind, payload, "
     "extract(epoch FROM deadline_at - clock_timestamp())::float8 AS left_s, "
     "greatest(0, extract(epoch FROM started_at - greatest(created_at, not_before)))::float8 AS waited_s"
 )
@@ -52,7 +52,10 @@ class NewRun:
 
 @dataclass(frozen=True)
 class Claim:
-    """A run that a worker has to carry out, and the fence with which it may end it."""
+    """A run that a worker has to carry out, and the fence with which it may end it.
+
+    ``losses``: how many workers were lost under it in a row without a new step.
+    """
 
     id: str
     fence: int
@@ -60,6 +63,7 @@ class Claim:
     pool: str
     tenant: str
     attempts: int
+    losses: int
     agent: str | None
     left_s: float | None
     waited_s: float
@@ -148,6 +152,15 @@ class RunStore:
             (lease.worker, lease.epoch, room, list(pools) if pools is not None else None),
         )
         return [_claim(row) for row in rows]
+
+    async def begin(self, claim: Claim) -> None:
+        """Put on record that a claimed run begins: until then it has no part in the loss of its worker."""
+        query = "UPDATE runs SET begun = true WHERE id = %s AND epoch = %s AND state = 'running'"
+        await fetch(self._pool, query, (claim.id, claim.fence))
+
+    async def excuse(self, lease: Lease) -> None:
+        """Put on record that a worker which lost its lease is well: none of the runs that it had is to blame."""
+        await fetch(self._pool, "SELECT excuse_runs(%s, %s)", (lease.worker, lease.epoch))
 
     async def strays(self, lease: Lease, known: Sequence[str]) -> list[Claim]:
         """What a worker has claimed without knowing it, as when the connection was lost over the answer."""
@@ -270,8 +283,8 @@ class RunStore:
         """
         rows = await fetch(
             self._pool,
-            "UPDATE runs SET state = 'queued', failures = 0, error = NULL, ended_at = NULL, not_before = now(), "
-            "deadline_at = now() + make_interval(secs => %s) "
+            "UPDATE runs SET state = 'queued', failures = 0, losses = 0, error = NULL, ended_at = NULL, "
+            "not_before = now(), deadline_at = now() + make_interval(secs => %s) "
             "WHERE id = %s AND state IN ('dead', 'failed', 'cancelled') RETURNING id, pg_notify(%s, '')",
             (deadline_s, run_id, ARRIVED),
         )
@@ -304,8 +317,9 @@ class RunStore:
         """Runs without their payloads, newest first."""
         return await fetch(
             self._pool,
-            "SELECT id, kind, parent, thread_id, pool, tenant, priority, state, attempts, failures, max_failures, "
-            "not_before, deadline_at, worker, agent, stop, error, created_at, started_at, ended_at FROM runs "
+            "SELECT id, kind, parent, thread_id, pool, tenant, priority, state, attempts, failures, losses, "
+            "max_failures, not_before, deadline_at, worker, agent, stop, error, created_at, started_at, ended_at "
+            "FROM runs "
             "WHERE (%(ids)s::text[] IS NULL OR id = ANY (%(ids)s)) AND (%(state)s::text IS NULL OR state = %(state)s) "
             "ORDER BY seq DESC LIMIT %(limit)s",
             {"ids": list(ids) if ids is not None else None, "state": state, "limit": limit},

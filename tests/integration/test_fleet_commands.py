@@ -165,14 +165,16 @@ def test_a_dead_letter_is_seen_and_run_again(chimera: Command, database_url: str
         for name in ("a", "b"):
             lease = await workers.register(name, engine="postgres", concurrency=1, pools=None, ttl_s=60)
             await fetch(pool, "UPDATE runs SET not_before = now()")
-            assert [claim.id for claim in await runs.claim(lease, 1)] == ["poison"]
+            (claim,) = await runs.claim(lease, 1)
+            await runs.begin(claim)
             await fetch(pool, "UPDATE workers SET expires_at = now() - interval '1 second' WHERE id = %s", (name,))
             swept = await runs.sweep()
         assert swept == {"poison": "dead"}
 
     on(database_url, die)
     (dead,) = chimera("runs", "ls", "--state", "dead")["runs"]
-    assert (dead["id"], dead["attempts"], dead["failures"]) == ("poison", 2, 2)
+    assert (dead["id"], dead["attempts"], dead["failures"], dead["losses"]) == ("poison", 2, 2, 2)
+    assert dead["error"]["code"] == "CH706"
     assert "2 of 2 tries" in dead["error"]["message"]
     assert "chimera runs replay" in dead["error"]["remedy"]
     assert chimera("top")["pools"][0]["dead"] == 1

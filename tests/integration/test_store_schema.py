@@ -50,7 +50,7 @@ async def schema(pool: Pool) -> list[dict[str, Any]]:
 def known_with(monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
     """A Chimera that knows further migrations than this one."""
     known = known_migrations()
-    added = [(len(known) + number, f"added{number}", sql) for number, sql in enumerate(more, 1)]
+    added = [(known[-1][0] + number, f"added{number}", sql) for number, sql in enumerate(more, 1)]
     monkeypatch.setattr("chimera.store.migrate.known_migrations", lambda: [*known, *added])
 
 

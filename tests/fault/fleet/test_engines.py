@@ -3,7 +3,7 @@
 Real worker processes, killed with SIGKILL and stalled with SIGSTOP; a real Postgres and a real NATS server. A lease
 lasts 1.5 s here.
 
-Proves FR-341, FR-342, FR-343, FR-344, FR-345, FR-346, FR-347 and FR-348.
+Proves FR-341, FR-342, FR-343, FR-344, FR-345, FR-346, FR-347, FR-348, FR-380 and FR-381.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from chimera.core.errors import ConflictError, InputError, LeaseLost
@@ -106,7 +107,7 @@ async def test_the_engine_restarts(yard: "Yard") -> None:
     await yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 10")
     yard.nats.kill()
     yard.rows(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await yard.ask(*ids(10, "between"))
@@ -188,6 +189,68 @@ async def test_poison(yard: "Yard") -> None:
     await yard.until_over(2)
     with pytest.raises(InputError, match="is done"):
         await yard.engine.replay("poison")
+
+
+async def keep_two(yard: "Yard", until_over: int) -> int:
+    """Start another worker for each that has died, until so many runs are over; how many died."""
+    hired = 0
+    over = "SELECT 1 FROM runs WHERE state IN ('done', 'dead') HAVING count(*) >= %s"
+    while not await asyncio.to_thread(yard.rows, over, until_over):
+        yard.drop_ended()
+        while len(yard.pids) < 2:
+            yard.hire(f"hand-{hired}")
+            hired += 1
+        await asyncio.sleep(0.1)
+    return hired - len(yard.pids)
+
+
+@pytest.mark.timeout(180)
+@EITHER
+async def test_poison_among_others(yard: "Yard") -> None:
+    """Proves FR-381: it is found and set aside, and of all that were with it when it took workers down nobody is."""
+    await yard.ask(*ids(24, "good"), nap_s=1.0)
+    await yard.ask("poison", poison=True, max_failures=2)
+    died = await keep_two(yard, 25)
+    rows = {row["id"]: row for row in yard.rows("SELECT id, state, failures, losses, error FROM runs")}
+    assert [run for run, row in rows.items() if row["state"] == "dead"] == ["poison"]
+    assert rows["poison"]["error"]["code"] == "CH706"
+    assert died <= 6, "two with all others, one with 15, one with 3, two alone"
+    assert max(row["failures"] for run, row in rows.items() if run != "poison") == 0
+    assert len(yard.rows("SELECT run FROM ledger")) == 24
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@EITHER
+async def test_innocents_outlive_their_workers(yard: "Yard") -> None:
+    """Proves FR-381: sixteen workers are killed before anybody makes a step, and all is carried out in the end."""
+    await yard.ask(*ids(12), nap_s=2.5)
+    for number in range(16):
+        yard.hire(f"hand-{number}", ttl_s=0.9)
+        await yard.until("SELECT 1 FROM runs WHERE worker = %s AND begun", f"hand-{number}")
+        yard.kill(f"hand-{number}")
+    assert yard.rows("SELECT 1 FROM runs WHERE losses > 4") != [], "the test shows nothing"
+    for worker in ("one", "two"):
+        yard.hire(worker)
+    await yard.until_over(12, patience_s=120)
+    assert len(yard.rows("SELECT run FROM ledger")) == 12
+
+
+@EITHER
+async def test_postgres_hangs_for_longer_than_a_lease(yard: "Yard") -> None:
+    """Proves FR-380: the workers lose their leases, begin anew, and none of their runs is to blame for that."""
+    for worker in ("one", "two"):
+        yard.hire(worker, concurrency=5)
+    await yard.ask(*ids(10), nap_s=4.0, max_failures=1)
+    await yard.until("SELECT 1 FROM marks WHERE what = 'start' HAVING count(*) = 10")
+    with psycopg.connect(yard.database_url) as hanging:
+        hanging.execute("LOCK TABLE workers")
+        await asyncio.sleep(3.0)
+    await yard.until_over(10)
+    assert yard.rows("SELECT 1 FROM workers WHERE epoch > 1 HAVING count(*) = 2"), "no lease was lost"
+    rows = yard.rows("SELECT max(losses) AS losses, max(failures) AS failures, max(attempts) AS attempts FROM runs")
+    assert (rows[0]["losses"], rows[0]["failures"]) == (0, 0)
+    assert rows[0]["attempts"] > 1
 
 
 @EITHER
