@@ -1,15 +1,23 @@
-"""``chimera bench fleet`` runs real agents on two worker processes, and loses and repeats none. Proves FR-368."""
+"""``chimera bench fleet`` runs real agents on two worker processes, and loses and repeats none.
+
+Proves FR-368 and FR-382.
+"""
 
 import asyncio
 import json
 
+import psycopg
 import pytest
+from nats import connect as connect_nats
 
 from chimera.bench.fleet import run
 from chimera.bench.fleet.costs import Cost
 from chimera.bench.fleet.model import Latencies
 from chimera.bench.fleet.provider import reply_after
+from chimera.bench.fleet.restarts import nats_for, restart_postgres, restarts
+from chimera.bench.fleet.servers import open_servers
 from chimera.core.errors import InputError
+from chimera.store.postgres import connect
 
 KEYS = {
     "in_flight",
@@ -66,10 +74,14 @@ def test_agents_sleep_on_disk_and_wake_up() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_workers_are_killed_and_nothing_is_lost_or_done_twice() -> None:
-    found = asyncio.run(run.measure_fleet("storm", "lean", in_flight=10, quick=True)).plain()
+@pytest.mark.parametrize("restart", [[], ["postgres", "nats"]], ids=["workers alone", "and Postgres and NATS"])
+def test_workers_are_killed_and_nothing_is_lost_or_done_twice(restart: list[str]) -> None:
+    """Proves FR-382: also when Postgres and NATS are restarted in the middle."""
+    found = asyncio.run(run.measure_fleet("storm", "lean", in_flight=10, restart=restart, quick=True)).plain()
     figures = found["figures"]
     assert figures.keys() >= KEYS
+    assert figures["restarts"] == len(restart)
+    assert found["conditions"].get("restarted", []) == restart
     assert (figures["lost"], figures["unfinished"], figures["duplicated"]) == (0, 0, 0)
     assert figures["kills"] >= 1
     assert figures["in_flight"] >= 10
@@ -114,3 +126,35 @@ def test_the_provider_and_whoever_measures_agree_on_how_long_a_call_takes() -> N
 def test_an_unknown_case_is_refused() -> None:
     with pytest.raises(InputError, match="no case"):
         run.main_fleet("11s", "lean", in_flight=0, quick=True, as_json=True)
+
+
+def test_what_cannot_be_restarted_is_refused() -> None:
+    assert restarts(" postgres, nats") == ["postgres", "nats"]
+    assert restarts("") == []
+    with pytest.raises(InputError, match="'redis' is not restarted"):
+        restarts("nats,redis")
+    with pytest.raises(InputError, match="restarts nothing"):
+        run.main_fleet("2s", "lean", restart=["postgres"], quick=True, as_json=True)
+
+
+async def test_a_storm_restarts_postgres_and_nats_once_each() -> None:
+    """Proves FR-382: both come back with what they had, and what Postgres used before is not forgotten."""
+    async with open_servers() as servers, nats_for(["nats"], servers) as nats:
+        assert nats is not None
+        client = await connect_nats(nats.url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+        stream = client.jetstream(timeout=10)
+        await stream.add_stream(name="KEPT", subjects=["kept"])
+        await stream.publish("kept", b"word")
+        await nats.restart()
+        assert (await client.jetstream(timeout=10).get_last_msg("KEPT", "kept")).data == b"word"
+        await client.close()
+        connection = await connect(servers.database_url)
+        await connection.execute(b"CREATE TABLE kept AS SELECT generate_series(1, 300000) AS n")
+        used = servers.postgres_cpu_s()
+        await restart_postgres(servers)
+        with pytest.raises(psycopg.OperationalError):
+            await connection.execute(b"SELECT 1")
+        connection = await connect(servers.database_url)
+        assert await (await connection.execute(b"SELECT count(*) AS n FROM kept")).fetchall() == [{"n": 300_000}]
+        assert servers.postgres_cpu_s() >= used > 0
+        await connection.close()

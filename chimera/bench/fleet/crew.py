@@ -19,7 +19,7 @@ from chimera.store.runs import NewRun
 
 TOOL = "files__write_artifact"
 LEASE_S = 5.0
-_START_S = 90.0
+_START_S, _AGAIN_S = 90.0, 0.5
 _CONCURRENCY = 1_000
 
 
@@ -37,6 +37,8 @@ class Crew:
             "CHIMERA_MODEL_BASE_URL": load.provider,
             "CHIMERA_MODEL_API_KEY": "none",
             "CHIMERA_MAX_TOKENS": str(10**12),
+            "CHIMERA_ENGINE": load.engine,
+            **({"CHIMERA_NATS_URL": load.nats_url} if load.nats_url else {}),
         }
         self._alive: list[asyncio.subprocess.Process] = []
         self._started = 0
@@ -57,11 +59,18 @@ class Crew:
         return self._spent_s + _cpu_s(self.pids)
 
     async def start(self) -> None:
-        """Start a worker, and wait until it says that it works, or is gone.
+        """Start a worker, and wait until it says that it works, or is killed.
+
+        One that ends by itself, as it does when PostgreSQL or NATS is away at its start, is started again.
 
         Raises:
             TimeoutError: it says nothing.
         """
+        while not await self._begins():  # noqa: ASYNC110 - it has ended, and what it waited for tells nobody
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _begins(self) -> bool:
+        """Start one; False when it ends by itself."""
         self._started += 1
         worker = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "chimera", "worker", "--id", f"bench-{self._started}",
@@ -72,12 +81,19 @@ class Crew:
         self._alive.append(worker)
         async with asyncio.timeout(_START_S):
             while worker.stderr is not None and b"up to" not in await worker.stderr.readline():
-                if worker.stderr.at_eof():  # it was killed, or could not start: then nothing of it will be found either
-                    return
+                if worker.stderr.at_eof():
+                    if worker not in self._alive:
+                        return True
+                    self._alive.remove(worker)
+                    await worker.wait()
+                    return False
         self._ready_kb[worker.pid] = _peak_kb(worker.pid)
+        return True
 
     async def kill(self, number: int) -> None:
-        """Kill one, as a machine that fails does."""
+        """Kill one, as a machine that fails does; nobody where nobody is left."""
+        if not self._alive:
+            return
         worker = self._alive.pop(number % len(self._alive))
         self.killed += 1
         self._spent_s += _cpu_s([worker.pid])

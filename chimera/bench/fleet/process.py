@@ -29,7 +29,8 @@ WARM = 20
 class Load:
     """What one process does: ``runs`` agents that arrive evenly over ``arrive_s`` seconds.
 
-    ``median_s``: of a model call. ``provider``: base URL of the model, or "" for the one in process.
+    ``median_s``: of a model call. ``provider``: base URL of the model, or "" for the one in process. ``nats_url``: of
+    the engine nats, or "" for the engine postgres.
     """
 
     home: str
@@ -42,6 +43,12 @@ class Load:
     seed: int
     worker: int = 0
     provider: str = ""
+    nats_url: str = ""
+
+    @property
+    def engine(self) -> str:
+        """How runs come to workers."""
+        return "nats" if self.nats_url else "postgres"
 
     def run_named(self, number: object) -> str:
         """The name of a run, which no other worker has."""
@@ -65,6 +72,8 @@ class Load:
                 "database_url": self.database_url,
                 "redis_url": self.redis_url,
                 "agent_runner": self.runner,
+                "engine": self.engine,
+                "nats_url": self.nats_url or None,
                 "max_parallel": 1_000_000,
                 "max_tokens": 10**12,
                 "model": "openai:simulated" if self.provider else "simulated",

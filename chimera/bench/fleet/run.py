@@ -15,6 +15,7 @@ from chimera.bench.fleet.costs import Cost, cost_figures, measure_costs
 from chimera.bench.fleet.model import SIGMA
 from chimera.bench.fleet.parked import WAKE_PER_S, parked
 from chimera.bench.fleet.process import Load, Seen
+from chimera.bench.fleet.restarts import nats_for
 from chimera.bench.fleet.servers import Servers, open_servers
 from chimera.bench.fleet.storm import storm
 from chimera.bench.provider import Provider, simulated_provider
@@ -59,26 +60,40 @@ class Trial:
 
 
 def main_fleet(
-    case: str, runner: str, *, in_flight: int = 0, highest: bool = False, quick: bool = False, as_json: bool = False
+    case: str,
+    runner: str,
+    *,
+    in_flight: int = 0,
+    highest: bool = False,
+    restart: Sequence[str] = (),
+    quick: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Measure and report; the exit code is 0 when every goal holds, else 1.
 
     Raises:
-        InputError: there is no such case.
+        InputError: there is no such case, or it restarts nothing.
     """
     if case not in CASES:
         raise InputError(f"no case {case[:40]!r}", remedy=f"Choose of {', '.join(CASES)}.")
-    return report(
-        asyncio.run(measure_fleet(case, runner, in_flight=in_flight, highest=highest, quick=quick)), as_json=as_json
-    )
+    if restart and case != "storm":
+        raise InputError(f"the case {case} restarts nothing", remedy="`--restart` is for `--case storm`.")
+    measuring = measure_fleet(case, runner, in_flight=in_flight, highest=highest, restart=restart, quick=quick)
+    return report(asyncio.run(measuring), as_json=as_json)
 
 
 async def measure_fleet(
-    name: str, runner: str, *, in_flight: int = 0, highest: bool = False, quick: bool = False
+    name: str,
+    runner: str,
+    *,
+    in_flight: int = 0,
+    highest: bool = False,
+    restart: Sequence[str] = (),
+    quick: bool = False,
 ) -> Measured:
     """Run one case. ``in_flight`` instead of the case's own; ``highest``: look for the highest that is not late.
 
-    ``quick``: 100 agents, with calls of 2 s at most.
+    ``restart``: what a storm restarts once, of postgres and nats. ``quick``: 100 agents, with calls of 2 s at most.
     """
     case, began, at = CASES[name], time.monotonic(), SystemClock().now().isoformat(timespec="seconds")
     median = min(case.median_s, QUICK_CALL_S) if quick else case.median_s
@@ -97,7 +112,8 @@ async def measure_fleet(
             wanted = in_flight or (min(QUICK_AGENTS, case.in_flight) if quick else case.in_flight)
             waves = min(case.waves, QUICK_WAVES) if quick else case.waves
             trial = Trial.of(case, runner, wanted, waves, median)
-            figures = await (_stormed if name == "storm" else _tried)(servers, trial, provider)
+            stormed = _stormed(servers, trial, provider, restart) if name == "storm" else None
+            figures = await (stormed or _tried(servers, trial, provider))
     failed = figures.pop("failed", [])
     conditions = {
         "at": at,
@@ -107,6 +123,7 @@ async def measure_fleet(
         "case": name,
         "runner": runner,
         "workers": STORM_WORKERS if name == "storm" else WORKERS,
+        **({"engine": "nats" if "nats" in restart else "postgres", "restarted": list(restart)} if restart else {}),
         "runs": trial.runs,
         "arrivals_over_s": round(trial.arrive_s, 1),
         "call_median_s": median,
@@ -145,10 +162,12 @@ async def _highest(
     return trial, {"highest_in_flight": low, **found}
 
 
-async def _stormed(servers: Servers, trial: Trial, provider: Provider | None) -> dict[str, Any]:
-    load = replace(_loads(servers, trial, provider)[0], runs=trial.runs)
+async def _stormed(servers: Servers, trial: Trial, provider: Provider | None, restart: Sequence[str]) -> dict[str, Any]:
     before = servers.postgres_cpu_s()
-    found = _crew_figures(await storm(servers, load, STORM_WORKERS))
+    async with nats_for(restart, servers) as nats:
+        load = replace(_loads(servers, trial, provider)[0], runs=trial.runs, nats_url=nats.url if nats else "")
+        postgres_too = "postgres" in restart
+        found = _crew_figures(await storm(servers, load, STORM_WORKERS, nats=nats, postgres_too=postgres_too))
     return {**found, "postgres_ms_per_run": round((servers.postgres_cpu_s() - before) / trial.runs * 1_000, 2)}
 
 

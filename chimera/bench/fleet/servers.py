@@ -12,16 +12,21 @@ from pathlib import Path
 from chimera.store.embedded import EmbeddedServers
 
 
-@dataclass(frozen=True)
+@dataclass
 class Servers:
     """An embedded PostgreSQL and Valkey."""
 
     home: str
     database_url: str
     redis_url: str
+    _before_s: float = 0.0
+
+    def forget_postgres(self) -> None:
+        """PostgreSQL is about to be restarted: keep in mind what it has used."""
+        self._before_s = self.postgres_cpu_s()
 
     def postgres_cpu_s(self) -> float:
-        """CPU seconds that PostgreSQL has used, its ended backends included."""
+        """CPU seconds that PostgreSQL has used, its ended backends and its runs before a restart included."""
         total = 0
         for entry, fields in processes():
             try:
@@ -31,7 +36,7 @@ class Servers:
                 total += ticks(fields, waited="-D" in (entry / "cmdline").read_text("utf-8").split("\0"))
             except OSError:
                 continue
-        return total / os.sysconf("SC_CLK_TCK")
+        return self._before_s + total / os.sysconf("SC_CLK_TCK")
 
 
 def processes() -> Iterator[tuple[Path, list[str]]]:

@@ -1,18 +1,25 @@
 """A kill storm: every few seconds a random worker is killed, and another one is started, while runs keep arriving.
 
-The workers are real ``chimera worker`` processes with a real tool that writes files; only the model is simulated.
+In the middle PostgreSQL and NATS can be restarted as well, each once. The workers are real ``chimera worker`` processes
+with a real tool that writes files; only the model is simulated.
 """
 
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
 from chimera.bench.fleet.crew import Crew, new_runs, open_crew, written
 from chimera.bench.fleet.model import CALLS
 from chimera.bench.fleet.process import Load
+from chimera.bench.fleet.restarts import NatsServer, restart_postgres
 from chimera.bench.fleet.servers import Servers
+from chimera.core.errors import StoreUnavailable
+from chimera.core.tasks import stop
 from chimera.fleet.engine import Engine
 from chimera.store.postgres import fetch, open_pool
 from chimera.store.runs import OPEN
@@ -31,16 +38,22 @@ _TWICE = """
 """
 
 
-async def storm(servers: Servers, load: Load, workers: int) -> dict[str, Any]:
-    """Let runs arrive, kill, and say what became of them."""
+async def storm(
+    servers: Servers, load: Load, workers: int, *, nats: NatsServer | None = None, postgres_too: bool = False
+) -> dict[str, Any]:
+    """Let runs arrive, kill, and say what became of them. ``nats``: the server of the engine nats, to be restarted."""
     async with open_crew(load, workers) as (crew, engine):
         before = crew.cpu_s() + servers.postgres_cpu_s()
+        restarting = [partial(restart_postgres, servers)] if postgres_too else []
+        restarting += [nats.restart] if nats is not None else []
         killing = asyncio.create_task(_kill(crew, random.Random(load.seed)))
+        restarts = asyncio.create_task(_restart(restarting, load.arrive_s / (len(restarting) + 1)))
         try:
             await _arrive(engine, load)
+            await restarts
         finally:
-            killing.cancel()
-            await asyncio.wait([killing])
+            await stop(killing)
+            await stop(restarts)
         if not killing.cancelled():
             killing.result()
         try:
@@ -55,6 +68,7 @@ async def storm(servers: Servers, load: Load, workers: int) -> dict[str, Any]:
         "kb_per_agent": round(crew.grown_kb * workers / max(found["in_flight"], 1), 1),
         "cpu_ms_per_run": round(spent / load.runs * 1_000, 2),  # with the start of those that took a place
         "kills": killed,
+        "restarts": restarts.result(),
     }
 
 
@@ -64,9 +78,18 @@ async def _arrive(engine: Engine, load: Load) -> None:
     while arrived < load.runs:
         due = min(int((loop.time() - first) / load.arrive_s * load.runs) + 1, load.runs)
         if due > arrived:
-            await engine.enqueue(new_runs(load, range(arrived, due)))
-            arrived = due
+            with suppress(StoreUnavailable):  # it is being restarted: asked again soon, which makes nothing twice
+                await engine.enqueue(new_runs(load, range(arrived, due)))
+                arrived = due
         await asyncio.sleep(0.05)
+
+
+async def _restart(restarting: Sequence[Callable[[], Awaitable[None]]], every_s: float) -> int:
+    """Restart one after the other; how many were."""
+    for restart in restarting:
+        await asyncio.sleep(every_s)
+        await restart()
+    return len(restarting)
 
 
 async def _kill(crew: Crew, pick: random.Random) -> None:

@@ -51,13 +51,20 @@ def fleet_command(
     highest: Annotated[
         bool, typer.Option("--highest", help="Look for the highest number in flight whose p99 is below 2 s.")
     ] = False,
+    restart: Annotated[
+        str, typer.Option("--restart", metavar="NAME,NAME", help="Of a storm: postgres and nats, each once.")
+    ] = "",
     quick: Quick = False,
     json: Json = False,
 ) -> None:
     """Measure agents at once: how much later than needed they end, what one costs, and whether any is lost."""
+    from chimera.bench.fleet.restarts import restarts
     from chimera.bench.fleet.run import main_fleet
 
-    raise typer.Exit(main_fleet(case, runner, in_flight=in_flight, highest=highest, quick=quick, as_json=json))
+    asked = restarts(restart)
+    raise typer.Exit(
+        main_fleet(case, runner, in_flight=in_flight, highest=highest, restart=asked, quick=quick, as_json=json)
+    )
 
 
 @app.command("peers")
