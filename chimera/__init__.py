@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from chimera.nodes.planner import Planner, PlanRequest
     from chimera.nodes.worker import Worker
     from chimera.skills.trends import TrendFetcher
-    from chimera.swarm import ChimeraSwarm
+    from chimera.swarm import ChimeraSwarm, MCPIntegrationLayer
     from chimera.sync import run, stream
 
 _HOMES = {
@@ -41,6 +41,7 @@ _HOMES = {
     "Event": "chimera.core.contracts",
     "Extractor": "chimera.guards.extraction",
     "Judge": "chimera.nodes.judge",
+    "MCPIntegrationLayer": "chimera.swarm",
     "Mission": "chimera.core.contracts",
     "MissionResult": "chimera.core.contracts",
     "Money": "chimera.core.money",
@@ -68,6 +69,7 @@ __all__ = [
     "Event",
     "Extractor",
     "Judge",
+    "MCPIntegrationLayer",
     "Mission",
     "MissionResult",
     "Money",

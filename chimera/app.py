@@ -21,6 +21,7 @@ from chimera.fleet.remote import RemoteDispatch
 from chimera.graphs.agent import build_agent
 from chimera.graphs.mission import build_mission
 from chimera.guards.asking import ModelInput
+from chimera.guards.discovering import MayCall, ToolTexts
 from chimera.guards.edges import refuse_ports
 from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.extraction.acting import Extraction
@@ -47,22 +48,29 @@ from chimera.store.effects import EffectJournal
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.events import EventBus
 from chimera.store.limits import RedisBuckets
+from chimera.store.listings import ListingStore
 from chimera.store.migrate import ensure_schema
 from chimera.store.missions import MissionStore
+from chimera.store.outcomes import OutcomeStore
 from chimera.store.postgres import Pool, open_pool
 from chimera.store.redis import open_redis
 from chimera.store.usage import UsageLog
 from chimera.tools.artifacts import ArtifactStore
+from chimera.tools.discovery.learnt import Learnt
 from chimera.tools.mesh.mesh import ToolMesh
 from chimera.tools.mesh.servers import ServerSpec, configured, first_party
 from chimera.tools.registry.gate import PinGate
+from chimera.tools.registry.promised import promised
 from chimera.tools.registry.registry import Registry
 from chimera.tools.registry.screening import PinScreen
 from chimera.tools.registry.serving import RegisteredTrials, registered_identities, registered_specs
+from chimera.tools.toolbox import Sources, Toolbox
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from redis.asyncio import Redis
+
+    from chimera.tools.discovery.finder import Finder
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,7 @@ class App:
     database_url: str = field(repr=False)
     saver: GroupCommitSaver
     mesh: ToolMesh
+    toolbox: Toolbox
     mission: "CompiledStateGraph[Any, Any, Any, Any]"
     agent: "CompiledStateGraph[Any, Any, Any, Any]"
 
@@ -119,7 +128,9 @@ async def open_app(
         oversight = await asyncio.to_thread(oversee, settings, pool, reviews, audit, clock, new_id)
         if settings.database_url is None:
             await oversight.first.enrol()
-        mesh = await stack.enter_async_context(await _mesh(settings, pool, redis, audit, oversight, clock))
+        mesh, sources = await _mesh(settings, pool, redis, audit, oversight, clock)
+        await stack.enter_async_context(mesh)
+        toolbox = _toolbox(mesh, sources, settings, pool, oversight, clock)
         parts = Parts(settings, all_prompts(), oversight.incidents, oversight.permitted)
         watch = PolicyWatch(parts, oversight.proposals)
         limits = ProviderLimits(settings.model_limits, clock, RedisBuckets(redis))
@@ -134,8 +145,9 @@ async def open_app(
             new_id=new_id,
             models=models,
             gateway=gateway,
-            tools=ToolListing(mesh),
-            effects=Effects(mesh, EffectJournal(pool)),
+            tools=ToolListing(toolbox, toolbox),
+            effects=Effects(toolbox, EffectJournal(pool)),
+            outcomes=OutcomeStore(pool),
             missions=MissionStore(pool, database_url),
             usage=usage,
             audit=audit,
@@ -157,6 +169,7 @@ async def open_app(
             database_url=database_url,
             saver=saver,
             mesh=mesh,
+            toolbox=toolbox,
             mission=build_mission(checkpointer=saver),
             agent=agent,
         )
@@ -203,15 +216,19 @@ def tool_servers(settings: Settings) -> list[ServerSpec]:
 
 async def _mesh(
     settings: Settings, pool: Pool, redis: "Redis", audit: AuditLog, oversight: Oversight, clock: Clock
-) -> ToolMesh:
-    """The mesh of the servers that are configured and registered, with what all processes know together."""
+) -> tuple[ToolMesh, Sources]:
+    """The mesh of the servers that are configured and registered, with what all processes know together.
+
+    With it comes what the registry says of its servers; it is read when somebody asks for more than a few.
+    """
     servers = await asyncio.to_thread(tool_servers, settings)
-    registered = await Registry(pool, audit, clock).all()
+    registry = Registry(pool, audit, clock)
+    registered = await registry.all()
     taken = {spec.name for spec in servers}
     registered = [found for found in registered if found.enabled and found.name not in taken]
     specs, _ = registered_specs(registered)  # why one is left out is told by `chimera tools doctor`
     changes = oversight.tool_changes
-    return ToolMesh(
+    mesh = ToolMesh(
         [*servers, *(spec for spec in specs if spec.name not in taken)],
         settings,
         clock,
@@ -221,6 +238,23 @@ async def _mesh(
         screen=PinScreen(PinGate(pool, changes.pins, audit, clock, changes), registered_identities(registered)),
         trials=RegisteredTrials(registered),
     )
+    return mesh, lambda: promised(mesh.specs, registered, registry.store)
+
+
+def _toolbox(
+    mesh: ToolMesh, sources: Sources, settings: Settings, pool: Pool, oversight: Oversight, clock: Clock
+) -> Toolbox:
+    """What lists, finds and calls tools. The search is made when there is something to find."""
+
+    def finder() -> "Finder":
+        from chimera.tools.discovery.dense import Dense
+        from chimera.tools.discovery.finder import Finder
+
+        dense = Dense(pool, clock, settings.search_model) if settings.search_model else None
+        return Finder(OutcomeStore(pool), clock, dense)
+
+    learnt = Learnt(ListingStore(pool), clock, ToolTexts())
+    return Toolbox(mesh, sources, learnt, finder, MayCall(oversight.permitted, oversight.directory))
 
 
 async def _endpoints(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:

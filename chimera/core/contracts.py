@@ -19,6 +19,8 @@ LIMIT_MAX = 20
 Confidence = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 CapabilityName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*__[A-Za-z0-9_.-]{1,64}$")]
+FIND_TOOLS = "chimera__find_tools"
+"""The tool with which an agent looks for other tools, where there are more than can be shown."""
 
 
 class Contract(BaseModel):

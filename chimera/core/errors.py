@@ -323,6 +323,13 @@ class ToolBusy(ToolFailed):
     retryable = True
 
 
+class CallWaits(ToolFailed):
+    """A human has to agree before the tool is called."""
+
+    code = "CH607"
+    remedy = "`chimera review ls` has the question; when it is answered, `chimera resume CALL` goes on."
+
+
 class MissionError(ChimeraError):
     """A mission cannot go on."""
 

@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     tool_memory_mb: PositiveInt = Field(default=2_048, description="memory of one process of a tool server")
     tool_result_max_bytes: PositiveInt = Field(default=1_000_000, description="largest tool result taken")
     tool_argument_max_bytes: PositiveInt = Field(default=262_144, description="largest tool arguments sent")
+    search_model: str | None = Field(
+        default=None, description="dense model of tool search: local, or PROVIDER:MODEL of any LangChain embeddings"
+    )
     feed_max_bytes: PositiveInt = Field(default=64_000_000, description="largest feed read")
     trend_feed: str | None = Field(default=None, description="feed that TrendFetcher reads when none is given")
 

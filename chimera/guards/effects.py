@@ -1,6 +1,6 @@
 """The only hands: performs a tool call that the gateway let through, once per idempotency key."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,24 @@ class ToolCatalog(Protocol):
 
     async def capabilities(self) -> list[Capability]:
         """Every tool that can be called now."""
+        ...
+
+
+class ToolSearch(ToolCatalog, Protocol):
+    """What can also find tools. Nothing in it calls one."""
+
+    async def named(self, names: Collection[str]) -> list[Capability]:
+        """Those of the tools that can be called now; their servers are started if need be."""
+        ...
+
+    async def finder(self) -> Capability | None:
+        """The tool with which an agent finds others; None where its planner was shown all there are."""
+        ...
+
+    async def suggested(
+        self, goal: str, requester: Requester, scope: str, without: Collection[str] = ()
+    ) -> list[Capability]:
+        """The tools to plan with for a goal of the mission ``scope``."""
         ...
 
 
@@ -41,12 +59,34 @@ class ToolPort(ToolCatalog, Protocol):
 class ToolListing:
     """The catalog of a port, without the calling: a node that wants a tool called has to go through the guards."""
 
-    def __init__(self, tools: ToolCatalog) -> None:
+    def __init__(self, tools: ToolCatalog, search: ToolSearch | None = None) -> None:
+        """``search``: what finds tools, where there is more than a list of them."""
         self._list = tools.capabilities
+        self._named = search.named if search else None
+        self._finder = search.finder if search else None
+        self._suggested = search.suggested if search else None
 
     async def capabilities(self) -> list[Capability]:
-        """Every tool that can be called now."""
+        """Every tool that is known."""
         return await self._list()
+
+    async def named(self, names: Collection[str]) -> list[Capability]:
+        """Those of the tools that can be called now; their servers are started if need be."""
+        if self._named is not None:
+            return await self._named(names)
+        return [tool for tool in await self._list() if tool.name in names]
+
+    async def finder(self) -> Capability | None:
+        """The tool with which an agent finds others; None where its planner was shown all there are."""
+        return await self._finder() if self._finder is not None else None
+
+    async def suggested(
+        self, goal: str, requester: Requester, scope: str, without: Collection[str] = ()
+    ) -> list[Capability]:
+        """The tools to plan with for a goal of the mission ``scope``."""
+        if self._suggested is None:
+            return await self._list()
+        return await self._suggested(goal, requester, scope, without)
 
 
 @dataclass(frozen=True)

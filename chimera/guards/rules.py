@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
-from chimera.core.contracts import Decision, Threat
+from chimera.core.contracts import FIND_TOOLS, Decision, Threat
 from chimera.core.fit import misfit
 from chimera.core.usable import argument_problems
 from chimera.guards.request import GuardRequest, json_bytes, reject
@@ -16,7 +16,11 @@ INLINE_BYTES = 100_000
 
 
 class AllowedTool:
-    """A worker calls the tools of its task and no others; nobody else calls any."""
+    """A worker calls the tools of its task, and may look for others; nobody else calls any.
+
+    What it found and its task does not name may only read, and only as long as nothing that it has read is suspicious:
+    for anything else a human is asked.
+    """
 
     rule = "permission.tool"
 
@@ -26,9 +30,20 @@ class AllowedTool:
             return reject(self.rule, "no such tool", Threat.MEDIUM)
         if request.role != "worker":
             return reject(self.rule, f"the role {request.role} may not call tools", Threat.HIGH)
-        if request.task is None or request.capability.name not in request.task.tools:
-            return reject(self.rule, f"{request.capability.name} is not among the tools of this task", Threat.HIGH)
-        return None
+        name = request.capability.name
+        if request.task is not None and (name in request.task.tools or name == FIND_TOOLS):
+            return None
+        if request.task is None or name not in request.notes.get("found", ()):
+            return reject(self.rule, f"{name} is not among the tools of this task", Threat.HIGH)
+        if request.capability.read_only and request.notes.get("threat") == Threat.NONE:
+            return None
+        why = "has read something suspicious" if request.capability.read_only else "was not given it by its plan"
+        return Decision(
+            action="escalate",
+            threat=Threat.MEDIUM,
+            reasons=[f"{name} was found by an agent that {why}"],
+            rules=[self.rule],
+        )
 
 
 class ArgumentSize:

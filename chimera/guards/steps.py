@@ -15,7 +15,7 @@ from chimera.core.settings import Settings
 from chimera.core.spotlight import Marks
 from chimera.core.state import AgentState, Plain
 from chimera.core.tasks import together
-from chimera.guards.effects import ApprovedCall, Effects, ToolCatalog
+from chimera.guards.effects import ApprovedCall, Effects, ToolSearch
 from chimera.guards.extraction.acting import Extraction
 from chimera.guards.extraction.extractor import Asked
 from chimera.guards.extraction.view import view_of
@@ -28,6 +28,7 @@ from chimera.store.events import EventBus
 from chimera.store.missions import MissionStore
 from chimera.store.usage import UsageLog
 from chimera.tools.capability import Capability, Requester, ToolResult
+from chimera.tools.discovery.asking import found_in
 
 
 class EdgeServices(Protocol):
@@ -40,7 +41,7 @@ class EdgeServices(Protocol):
     @property
     def missions(self) -> MissionStore: ...  # noqa: D102
     @property
-    def tools(self) -> ToolCatalog: ...  # noqa: D102
+    def tools(self) -> ToolSearch: ...  # noqa: D102
     @property
     def events(self) -> EventBus: ...  # noqa: D102
     @property
@@ -56,7 +57,7 @@ class EdgeServices(Protocol):
 async def guard_call(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]:
     """Put every pending call before the gateway; apply a human's answer to the one that was escalated."""
     services: EdgeServices = runtime.context
-    known = {tool.name: tool for tool in await services.tools.capabilities()}
+    known = await _known(state, services)
     calls = _answered(state)
     if not all(call.get("decision") for call in calls):
         with _enrolled(state, services):
@@ -69,7 +70,7 @@ async def guard_call(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]
 async def call_tools(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]:
     """Make the allowed calls of this turn at once. A failing one does not disturb the others."""
     services: EdgeServices = runtime.context
-    known = {tool.name: tool for tool in await services.tools.capabilities()}
+    known = await _known(state, services)
     allowed = [call for call in state.get("calls", []) if call["decision"]["action"] in ("allow", "edit")]
     keys = await effect_keys(state, services, allowed)
     work = (_perform(state, services, call, known, key) for call, key in zip(allowed, keys, strict=True))
@@ -79,7 +80,7 @@ async def call_tools(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]
 async def guard_result(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]:
     """Put every result before the gateway, and answer each of the model's calls with what may be known of it."""
     services: EdgeServices = runtime.context
-    known = {tool.name: tool for tool in await services.tools.capabilities()}
+    known = await _known(state, services)
     raw = {found["id"]: found for found in state.get("raw", [])}
     messages: list[ToolMessage] = []
     observed: list[Plain] = []
@@ -96,6 +97,13 @@ async def guard_result(state: AgentState, runtime: Runtime[Any]) -> dict[str, An
             messages.append(_message(state, call, content, failed=observation is None))
             observed += [observation] if observation else []
     return {"messages": messages, "observations": observed, "calls": [], "raw": []}
+
+
+async def _known(state: AgentState, services: EdgeServices) -> dict[str, Capability]:
+    """Every tool that is known, and those of this turn's calls as their servers offer them now, if they do."""
+    asked = {str(call["name"]) for call in state.get("calls", [])}
+    known = {tool.name: tool for tool in await services.tools.capabilities() if tool.name not in asked}
+    return known | {tool.name: tool for tool in await services.tools.named(asked)}
 
 
 def _enrolled(state: AgentState, services: EdgeServices) -> AbstractContextManager[Entity]:
@@ -141,6 +149,7 @@ async def _standing(state: AgentState, services: EdgeServices) -> Plain:
         "plan_round": state["plan_round"],
         "budget_left": limit - used.tokens_in - used.tokens_out,
         "threat": Threat.MEDIUM if suspicious else Threat.NONE,
+        "found": found_in(state.get("observations", [])),
     }
 
 

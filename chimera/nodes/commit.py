@@ -10,6 +10,7 @@ from chimera.core.state import Plain, TeamState
 from chimera.nodes.context import Context
 from chimera.nodes.dispatch import asking_tasks, ready_tasks
 from chimera.nodes.judge import came_back
+from chimera.nodes.learning import learn
 from chimera.nodes.planner import task_fingerprint
 from chimera.nodes.questions import about_giving_up, about_result, failures
 
@@ -34,7 +35,10 @@ async def commit(state: TeamState, runtime: Runtime[Context]) -> Command[Next]:
         )
         if not current:
             void.append(task_id)
-        elif verdict.outcome == "approve":
+            continue
+        task = next(item for item in Plan.model_validate(state["plan"]).tasks if item.id == task_id)
+        await learn(task, result, verdict, str(state["mission"]["tenant"]), context)
+        if verdict.outcome == "approve":
             states[task_id] = "done"
             finished |= finished_task(state, result, verdict)
             await _ask_afterwards(state, result, verdict, context)

@@ -7,7 +7,7 @@ from chimera.core.clock import Clock
 from chimera.core.contracts import Mission, Task
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
-from chimera.guards.effects import Effects, ToolCatalog
+from chimera.guards.effects import Effects, ToolSearch
 from chimera.guards.extraction.acting import Extraction
 from chimera.guards.gateway import SecurityGateway
 from chimera.guards.oversight import Oversight
@@ -18,6 +18,7 @@ from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.store.events import EventBus
 from chimera.store.missions import MissionStore
+from chimera.store.outcomes import OutcomeStore
 from chimera.store.usage import UsageLog
 from chimera.tools.artifacts import ArtifactStore
 
@@ -37,7 +38,7 @@ class Context:
     new_id: NewId
     models: Models
     gateway: SecurityGateway
-    tools: ToolCatalog
+    tools: ToolSearch
     effects: Effects
     missions: MissionStore
     usage: UsageLog
@@ -51,6 +52,7 @@ class Context:
     dispatch: "Dispatch"
     directory: Directory
     extraction: Extraction
+    outcomes: OutcomeStore
     oversight: Oversight
 
     def caller(

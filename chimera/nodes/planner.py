@@ -18,7 +18,6 @@ from chimera.core.errors import (
     PlanInvalid,
 )
 from chimera.core.ids import digest
-from chimera.core.lexical import Bm25
 from chimera.core.spotlight import Marks
 from chimera.core.state import Plain, TeamState
 from chimera.nodes.briefing import Listener, quoted
@@ -27,9 +26,8 @@ from chimera.nodes.dispatch import ready_tasks
 from chimera.nodes.prompts import prompt
 from chimera.nodes.questions import about_plan
 from chimera.nodes.unplanned import refuse_unaffordable, unplanned
-from chimera.tools.capability import Capability
+from chimera.tools.capability import Capability, Requester
 
-TOOLS_SHOWN = 24
 TRIES = 2
 
 
@@ -113,14 +111,16 @@ async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]
     place = f"planner:{team['name']}/{plan_round}"
     reasons = [reason for reasons in state.get("feedback", {}).values() for reason in reasons]
     listener = Listener(place, state["mission_id"], mission.plain())
+    # A one-team mission follows the goal when it is amended; the parts of several teams stay as they were split.
+    goal = mission.goal if team["goal"] == state["mission"]["goal"] else team["goal"]
+    requester, refused = Requester(f"agent:{place}", mission.tenant), state.get("refused_tools", [])
     request = PlanRequest(
         mission_id=state["mission_id"],
         mission=mission,
-        # A one-team mission follows the goal when it is amended; the parts of several teams stay as they were split.
-        team_goal=mission.goal if team["goal"] == state["mission"]["goal"] else team["goal"],
-        tools=shown_tools(await context.tools.capabilities(), team["goal"]),
+        team_goal=goal,
+        tools=await context.tools.suggested(goal, requester, state["mission_id"], refused),
         feedback=await quoted(reasons, listener, context),
-        refused_tools=state.get("refused_tools", []),
+        refused_tools=refused,
         place=place,
     )
     fresh = {
@@ -197,14 +197,6 @@ async def _planned(request: PlanRequest, context: Context) -> Plan:
         raise PlanInvalid(f"the planner broke: {type(error).__name__}") from error
     await refuse_unaffordable(plan, request.mission_id, request.mission, context)
     return counted(plan, request.tools)
-
-
-def shown_tools(tools: list[Capability], goal: str) -> list[Capability]:
-    """The tools to plan with: all of a few, and the best matches of many."""
-    if len(tools) <= TOOLS_SHOWN:
-        return tools
-    index = Bm25([[(tool.name, 2.0), (tool.description, 1.0)] for tool in tools])
-    return [tools[place] for place, _ in index.ranked(goal)[:TOOLS_SHOWN]]
 
 
 def counted(plan: Plan, tools: list[Capability]) -> Plan:

@@ -21,6 +21,7 @@ from chimera.nodes.context import Context
 from chimera.nodes.evidence import CITED
 from chimera.nodes.prompts import prompt
 from chimera.tools.capability import Capability
+from chimera.tools.discovery.asking import found_in
 
 KNOWN = ("goal", "inputs", "persona", "constraints")
 HEARD = ("task_id", "title", "answer", "evidence")
@@ -91,7 +92,7 @@ async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]
     await context.events.publish(
         state["mission_id"], "agent", team=state["team"], task=task.id, turn=turns, attempt=state["attempt"]
     )
-    tools = [tool for tool in await context.tools.capabilities() if tool.name in task.tools]
+    tools = await _at_hand(state, task, context)
     code = state.get("marks")
     marks = Marks(code) if code else Marks.made(context.new_id)
     told: AgentState = {**state, "marks": marks.code}
@@ -116,6 +117,13 @@ async def worker(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]
         "raw": [],
         "provider": ", ".join(sorted(providers)),
     }
+
+
+async def _at_hand(state: AgentState, task: Task, context: Context) -> list[Capability]:
+    """The task's tools, what the agent found beside them, and the tool to find more with where there are more."""
+    finder = await context.tools.finder()
+    found = found_in(state.get("observations", [])) if finder else []
+    return [*await context.tools.named([*task.tools, *found]), *([finder] if finder else [])]
 
 
 def after_worker(state: AgentState) -> str:

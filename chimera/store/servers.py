@@ -56,6 +56,14 @@ class ServerStore:
             (name, version),
         )
 
+    async def offered(self) -> list[Row]:
+        """The tools of the current versions of all servers that are switched on, as far as anybody said."""
+        return await fetch(
+            self._pool,
+            "SELECT c.* FROM tool_servers s JOIN tool_capabilities c ON c.server = s.name AND c.version = s.current "
+            "WHERE s.enabled AND c.kind = 'tool' ORDER BY c.server, c.name",
+        )
+
     async def holder(self, connection: Connection, name: str) -> Row | None:
         """A server, held by a transaction until it ends."""
         cursor = await connection.execute("SELECT * FROM tool_servers WHERE name = %s FOR UPDATE", (name,))

@@ -5,6 +5,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphRecursionError
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command
 
 from chimera.app import App
@@ -12,6 +13,7 @@ from chimera.core.contracts import MissionResult, MissionStatus, ReviewDecision,
 from chimera.core.errors import ConfigError, ConflictError, InputError, MissionError, MissionExpired
 from chimera.core.tasks import stop
 from chimera.fleet.parking import is_parked, parked_for
+from chimera.nodes.context import Context
 from chimera.nodes.ending import end, why_stopped
 from chimera.review.answers import why_unusable
 from chimera.review.reviewers import Reviewer
@@ -39,9 +41,19 @@ class Driver:
             raise ConfigError("the swarm is not open", remedy="Use it as `async with ChimeraSwarm() as swarm:`.")
         return self._app
 
+    @property
+    def _graph(self) -> "CompiledStateGraph[Any, Any, Any, Any]":
+        """What is driven: the graph of missions."""
+        return self.app.mission
+
+    @property
+    def _context(self) -> Context:
+        """What its nodes are given."""
+        return self.app.context
+
     async def _place(self, mission_id: str) -> tuple[bool, bool]:
         """Whether a mission's graph has begun, and whether it is at its end."""
-        snapshot = await self.app.mission.aget_state(self._config(mission_id))
+        snapshot = await self._graph.aget_state(self._config(mission_id))
         begun = bool(snapshot.values or snapshot.tasks)
         return begun, begun and not snapshot.tasks and not snapshot.interrupts
 
@@ -88,7 +100,7 @@ class Driver:
         config = self._config(mission_id)
         await self._invoke(start, self._config(mission_id, checkpoint_id))
         while True:
-            snapshot = await self.app.mission.aget_state(config)
+            snapshot = await self._graph.aget_state(config)
             if not snapshot.interrupts and snapshot.tasks:
                 raise await why_stopped(mission_id, self.app.context)
             if not snapshot.interrupts:
@@ -127,7 +139,7 @@ class Driver:
 
     async def _invoke(self, given: Any, config: RunnableConfig) -> None:
         try:
-            await self.app.mission.ainvoke(given, config, context=self.app.context, durability="sync")
+            await self._graph.ainvoke(given, config, context=self._context, durability="sync")
         except GraphRecursionError:
             raise MissionError(f"the mission took more than {RECURSION_LIMIT:,} steps") from None
 

@@ -13,6 +13,7 @@ from chimera.core.errors import CheckpointNotFound, MissionError
 from chimera.core.ids import NewId, canonical_id
 from chimera.core.settings import Settings
 from chimera.core.tasks import stop
+from chimera.nodes.calling import CALL
 from chimera.nodes.ending import ANSWERED
 from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
@@ -20,6 +21,7 @@ from chimera.nodes.review import tell_decision
 from chimera.nodes.worker import Worker
 from chimera.review.reviewers import Reviewer
 from chimera.store.runs import RunStore
+from chimera.swarm.layer import MCPIntegrationLayer
 from chimera.swarm.submitting import Submitter
 
 if TYPE_CHECKING:
@@ -129,6 +131,9 @@ class ChimeraSwarm(Submitter):
         """
         missions = self.app.context.missions
         mission_id = str((await missions.get(mission_id))["id"])  # as threads are named, however it was written
+        if any(row["team"] == CALL for row in await missions.tasks(mission_id)):
+            layer = MCPIntegrationLayer.on(self.app, self._reviewer)
+            return await layer.resume(mission_id, reviewer=reviewer, deadline_s=deadline_s)
         async with missions.running_alone(mission_id):
             await self._refuse_carried(mission_id)
             row = await missions.get(mission_id)

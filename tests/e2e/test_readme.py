@@ -51,9 +51,17 @@ def test_shell_commands_run(folder: Path, child_environment: Callable[..., dict[
         assert done.returncode == 0, (line, done.stdout, done.stderr)
 
 
-def test_python_example_runs(folder: Path, child_environment: Callable[..., dict[str, str]]) -> None:
-    """It prints what it says."""
-    (example,) = blocks("python", "run")
+PRINTED = (r"done 0\..*\.md", r"trends__analyze_trends \d+\n")
+
+
+@pytest.mark.parametrize(("place", "printed"), enumerate(PRINTED))
+def test_python_examples_run(
+    folder: Path, child_environment: Callable[..., dict[str, str]], place: int, printed: str
+) -> None:
+    """Each prints what it says."""
+    examples = blocks("python", "run")
+    assert len(examples) == len(PRINTED)
+    example = examples[place]
     done = subprocess.run(
         [sys.executable, "-c", example],
         cwd=folder,
@@ -64,8 +72,7 @@ def test_python_example_runs(folder: Path, child_environment: Callable[..., dict
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("done 0.")
-    assert ".md" in done.stdout
+    assert re.match(printed, done.stdout), done.stdout
 
 
 def test_every_other_command_exists(child_environment: Callable[..., dict[str, str]]) -> None:

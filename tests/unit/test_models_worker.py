@@ -15,6 +15,7 @@ from chimera.core.ids import seeded_ids
 from chimera.core.settings import Settings
 from chimera.core.spotlight import read
 from chimera.core.state import AgentState
+from chimera.guards.effects import ToolCatalog, ToolListing
 from chimera.models.calls import Models
 from chimera.models.gate import Caller, Sent
 from chimera.models.scripted import ScriptedModel
@@ -84,7 +85,7 @@ class Stage:
                 models=models,
                 caller=caller,
                 worker=Worker(),
-                tools=SimpleNamespace(capabilities=capabilities),
+                tools=ToolListing(cast("ToolCatalog", SimpleNamespace(capabilities=capabilities))),
                 events=SimpleNamespace(publish=publish),
                 gateway=SimpleNamespace(validate_request=allow),
             ),

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from chimera.models.offline.planning import plan
-from chimera.nodes.planner import shown_tools
 from chimera.tools.capability import Capability
+from chimera.tools.discovery.documents import document_of
+from chimera.tools.discovery.index import ToolIndex
+from chimera.tools.toolbox import SHOWN_MOST, SUGGESTED
 
 # What a user asks; the tool and arguments that are right. No tool: it cannot be done with these, or not with what was
 # said (a page or a connection that only the user knows), and the plan has to say so.
@@ -138,6 +140,16 @@ def tools_of(server: str, data: Path) -> list[Capability]:
     return found
 
 
+def suggested(tools: list[Capability], goal: str) -> list[Capability]:
+    """What a planner is shown of these tools: all of a few, and of many what the search finds."""
+    if len(tools) <= SHOWN_MOST:
+        return tools
+    index = ToolIndex()
+    index.put("s", [document_of(tool) for tool in tools])
+    by_name = {tool.name: tool for tool in tools}
+    return [by_name[hit.name] for hit in index.search(goal, SUGGESTED)]
+
+
 def planned(goal: str, tools: list[Capability], inputs: dict[str, str] | None = None) -> dict[str, Any]:
     """The plan with the tools that a planner would be shown."""
     listed = [
@@ -147,7 +159,7 @@ def planned(goal: str, tools: list[Capability], inputs: dict[str, str] | None = 
             "input_schema": tool.input_schema,
             "read_only": tool.read_only,
         }
-        for tool in shown_tools(tools, goal)
+        for tool in suggested(tools, goal)
     ]
     return plan({"goal": goal, "tools": listed, "inputs": inputs or {}})
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chimera.cli.commands import tools_registry
+from chimera.cli.commands import tools_registry, tools_using
 from chimera.cli.commands.tools_catalogue import catalogue_command
 from chimera.cli.options import Json
 from chimera.cli.running import run
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from chimera.tools.registry.registry import Registered
 
 app = typer.Typer(help="The tools of the connected MCP servers, and the registry of servers.", no_args_is_help=True)
+app.command("search")(tools_using.search_command)
+app.command("call")(tools_using.call_command)
 app.command("add")(tools_registry.add_command)
 app.command("pin")(tools_registry.pin_command)
 app.command("doctor")(tools_registry.doctor_command)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
+from chimera.core.contracts import FIND_TOOLS
 from chimera.core.forms import properties
 from chimera.core.spotlight import read
 from chimera.models.offline.filling import COMPOSE, fill
@@ -15,19 +16,27 @@ NOTICE = "Made by offline rules: extracted from tool results, without a language
 MAX_CLAIMS = 10
 MAX_CITES = 3
 MAX_TEXT = 2_000
+FIND_MAX = 1_000
 _UNNAMEABLE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def work(request: dict[str, Any], messages: Sequence[BaseMessage], offered: Sequence[dict[str, Any]]) -> AIMessage:
-    """The next turn: one call for each tool not called yet, else the answer extracted from what they gave."""
-    results = [message for message in messages if isinstance(message, ToolMessage)]
+    """The next turn: one call for each tool not called yet, else the answer extracted from what they gave.
+
+    Where none of the plan's tools gave anything, it looks for another one that only reads, and tries what is found in
+    turn.
+    """
+    results = [message for message in messages if isinstance(message, ToolMessage) and message.name != FIND_TOOLS]
     called = {call["name"] for message in messages if isinstance(message, AIMessage) for call in message.tool_calls}
     composed = _compose(request)
-    calls: list[dict[str, Any]] = []
-    for tool in offered:
-        if tool["name"] not in called:
-            arguments = _arguments(request, tool, composed)
-            calls.append({"name": tool["name"], "args": arguments, "id": f"call-{tool['name']}", "type": "tool_call"})
+    planned = {_offered_as(str(name)) for name in cast("list[Any]", request["task"].get("tools") or [])}
+    calls = [
+        _call(tool["name"], _arguments(request, tool, composed))
+        for tool in offered
+        if tool["name"] not in called and (tool["name"] in planned or not planned) and tool["name"] != FIND_TOOLS
+    ]
+    if not calls and all(result.status == "error" for result in results):
+        calls = _another(request, messages, [tool for tool in offered if tool["name"] not in called])
     if calls:
         return AIMessage(content="", tool_calls=calls)
     own = [claim for result in results for claim in _claims(_read(str(result.content)))]
@@ -35,10 +44,39 @@ def work(request: dict[str, Any], messages: Sequence[BaseMessage], offered: Sequ
     return AIMessage(content=composed if uses_composed else "\n".join(own))
 
 
+def _another(
+    request: Mapping[str, Any], messages: Sequence[BaseMessage], left: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """A search for tools; or, when that was made, a call of the best one found whose arguments are known."""
+    offered = {str(tool["name"]): tool for tool in left}
+    if FIND_TOOLS in offered:
+        return [_call(FIND_TOOLS, {"query": str(request["task"]["instruction"])[:FIND_MAX]})]
+    answers = [message for message in messages if isinstance(message, ToolMessage) and message.name == FIND_TOOLS]
+    for answer in answers:
+        data: dict[str, Any] = _read(str(answer.content)).get("data") or {}
+        for found in cast("list[dict[str, Any]]", data.get("tools") or []):
+            tool = offered.get(_offered_as(str(found["name"])))
+            if tool is not None and found["effect"] == "reads":
+                clause = str(request["task"]["instruction"])
+                filled = fill(tool["parameters"], clause, request.get("inputs") or {}, may_compose=False)
+                if not filled.missing:
+                    return [_call(tool["name"], filled.arguments)]
+    return []
+
+
+def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "args": arguments, "id": f"call-{name}", "type": "tool_call"}
+
+
+def _offered_as(name: str) -> str:
+    """A tool's name as it is offered to models: as providers allow it."""
+    return _UNNAMEABLE.sub("_", name)[:64]
+
+
 def _arguments(request: Mapping[str, Any], tool: Mapping[str, Any], composed: str) -> dict[str, Any]:
     known: dict[str, dict[str, Any]] = request["task"].get("arguments") or {}
     # Tools are offered under names that providers allow, and planned under their own.
-    planned = next((args for name, args in known.items() if _UNNAMEABLE.sub("_", name)[:64] == tool["name"]), None)
+    planned = next((args for name, args in known.items() if _offered_as(name) == tool["name"]), None)
     if not planned:
         clause = str(request["task"]["instruction"])
         planned = fill(tool["parameters"], clause, request.get("inputs") or {}, may_compose=bool(composed)).arguments

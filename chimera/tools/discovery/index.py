@@ -30,6 +30,18 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Nearness:
+    """What a dense model says of one part of a request, where the caller keeps the vectors.
+
+    ``cosines``: by full name, of the tools that are nearest and of any others; ``some``: those of a sample of all,
+    for the tools that nothing is said of, as far as they are below.
+    """
+
+    cosines: Mapping[str, float]
+    some: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """The candidates for a request, and what is known of each."""
 
@@ -64,23 +76,32 @@ class ToolIndex:
         """Forget a server; nothing happens when it is not there."""
         self._shelf.drop(server)
 
-    def search(self, query: str, k: int = 5, allowed: Allowed = None, vectors: Floats | None = None) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        k: int = 5,
+        allowed: Allowed = None,
+        vectors: Floats | Sequence[Nearness] | None = None,
+        outcomes: Outcomes | None = None,
+    ) -> list[Hit]:
         """The ``k`` tools that answer a request best, best first; fewer where fewer have anything to do with it.
 
         ``allowed`` says which tools, by full name, may be shown at all. ``vectors``: rows of length one, of the same
-        model as the documents', for the parts of the request.
+        model as the documents', for the parts of the request; or what they say of the tools. ``outcomes``: those of who
+        asks, instead of the index's own.
         """
         look = self.look(query, allowed, vectors)
         if not look.entries:
             return []
         scores = self._ranking.scores(look.figures)
         names = [entry.document.name for entry in look.entries]
-        if self._outcomes is not None:
-            scores = scores + np.array(self._outcomes.shifts(query, names))
+        told = outcomes or self._outcomes
+        if told is not None:
+            scores = scores + np.array(told.shifts(query, names))
         order = sorted(range(len(names)), key=lambda at: (-float(scores[at]), names[at]))
         return [Hit(names[at], float(scores[at]), self._why(look.query, look.entries[at])) for at in order[: max(k, 0)]]
 
-    def look(self, query: str, allowed: Allowed = None, vectors: Floats | None = None) -> Look:
+    def look(self, query: str, allowed: Allowed = None, vectors: Floats | Sequence[Nearness] | None = None) -> Look:
         """The candidates for a request, as the ranking sees them."""
         entries = self._shelf.entries()
         read = read_query(query, self._shelf.terms, self._ranking.request_words)
@@ -97,10 +118,12 @@ class ToolIndex:
         may = allowed if callable(allowed) else allowed.__contains__
         return alive & np.array([may(entry.document.name) for entry in entries], dtype=np.bool_)
 
-    def _cosines(self, vectors: Floats | None) -> Floats | None:
+    def _cosines(self, vectors: Floats | Sequence[Nearness] | None) -> Floats | None:
         """What the dense model says of each document; of one without a vector, what it says of all on average."""
         if vectors is None:
             return None
+        if not isinstance(vectors, np.ndarray):
+            return self._told(vectors)
         segments = self._shelf.segments()
         told = np.array([entry.vector is not None for entry in self._shelf.entries()], dtype=np.bool_)
         told &= np.concatenate([segment.alive for segment in segments])
@@ -113,6 +136,19 @@ class ToolIndex:
         cosines = np.concatenate(parts, axis=1).astype(np.float32)
         cosines[:, ~told] = cosines[:, told].mean(axis=1, keepdims=True)
         return cosines
+
+    def _told(self, parts: Sequence[Nearness]) -> Floats | None:
+        """What is told of each document. The others get the sample's cosines, as none of them is among the nearest."""
+        names = [entry.document.name for entry in self._shelf.entries()]
+        if not names or not any(part.cosines for part in parts):
+            return None
+        rows = np.zeros((len(parts), len(names)), dtype=np.float32)
+        for row, part in zip(rows, parts, strict=True):
+            known = np.array([part.cosines.get(name, np.nan) for name in names], dtype=np.float32)
+            least = min(part.cosines.values(), default=0.0)
+            some = np.minimum(np.array([*part.some, *([] if part.some else [least])], dtype=np.float32), least)
+            row[:] = np.where(np.isnan(known), np.resize(some, len(names)), known)
+        return rows
 
     def _why(self, query: Query, entry: Entry) -> str:
         """The words of the request that the tool has, rarest first."""

@@ -7,11 +7,11 @@ needs several outcomes to be reached, and fades.
 import time
 from collections.abc import Callable, Iterable
 
+from chimera.store.outcomes import HALF_LIFE_S
 from chimera.tools.discovery.words import stems
 
 SHIFT_MAX = 0.5
 """The most that outcomes move a tool, in standard deviations of the candidates' scores."""
-HALF_LIFE_S = 30 * 24 * 3600.0
 DOUBT = 4.0
 """How many outcomes it takes to move a tool half of the most."""
 TOOLS_MAX = 10_000
@@ -39,6 +39,10 @@ class Outcomes:
         self._tools[tool] = counts
         while len(self._tools) > TOOLS_MAX:
             del self._tools[next(iter(self._tools))]
+
+    def counted(self, tool: str, stem: str, worked: float, failed: float, at: float) -> None:
+        """Take over what was counted elsewhere of a tool and a stem, as it was at the time ``at``."""
+        self._tools.setdefault(tool, {})[stem] = (worked, failed, at)
 
     def shifts(self, query: str, tools: Iterable[str]) -> list[float]:
         """For each tool, what its outcomes for like requests say: between ``-SHIFT_MAX`` and ``SHIFT_MAX``."""

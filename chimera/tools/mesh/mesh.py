@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -179,6 +180,31 @@ class ToolMesh:
             if (found := stand_in(tool, arguments, other.tools())) is not None:
                 return other, found.name
         return None
+
+    @property
+    def specs(self) -> list[ServerSpec]:
+        """The servers that agents may be shown, by name; not those that are tried in the place of another."""
+        hidden = self._trials.hidden if self._trials else frozenset[str]()
+        return [self._servers[name].spec for name in sorted(self._servers.keys() - hidden)]
+
+    async def start(self, names: Iterable[str]) -> None:
+        """Start those servers that do not run, and wait no longer than a start may take."""
+        self._must_be_open()
+        async with asyncio.TaskGroup() as group:
+            for name in sorted(self._servers.keys() & set(names)):
+                group.create_task(self._servers[name].try_start())
+
+    def offered(self) -> dict[str, list[Capability]]:
+        """What each server offers that runs or rested for want of use, by its name. Starts nothing."""
+        return {spec.name: found for spec in self.specs if (found := self._servers[spec.name].tools())}
+
+    def unwell(self) -> set[str]:
+        """The servers that could not be reached a moment ago, with all their replicas. Starts nothing."""
+        return {
+            name
+            for name, server in self._servers.items()
+            if all(one.keeper.resting or one.breaker.is_open for one in server.replicas)
+        }
 
     def status(self) -> list[ServerStatus]:
         """The state of every server as far as it is known, by name. Starts nothing."""
