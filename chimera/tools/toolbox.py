@@ -16,6 +16,7 @@ from chimera.tools.discovery.asking import FINDER, FOUND_MOST, QUERY_MAX, TEXT_M
 from chimera.tools.discovery.documents import ToolDocument
 from chimera.tools.discovery.learnt import Learnt, Said
 from chimera.tools.mesh.mesh import ToolMesh
+from chimera.tools.mesh.servers import FIRST_PARTY
 
 if TYPE_CHECKING:
     from chimera.tools.discovery.finder import Finder
@@ -145,11 +146,17 @@ class Toolbox:
     async def suggested(
         self, goal: str, requester: Requester, scope: str, without: Collection[str] = ()
     ) -> list[Capability]:
-        """The tools to plan with: all of a few, and of many those that fit the goal, each in a few words."""
+        """The tools to plan with: all of a few; of many our own and those that fit the goal, each in a few words."""
         if not await self._is_large():
             return await self.capabilities()
         found = await self.search(goal, Wanted(SUGGESTED, requester, scope, without, known_only=True))
-        return [_short(match.tool) for match in found]
+        fits = {match.tool.name: match.tool for match in found}
+        own = {
+            tool.name: tool
+            for tool in await self.capabilities()
+            if tool.server in FIRST_PARTY and tool.name not in without
+        }
+        return [_short(tool) for tool in (own | fits).values()]
 
     async def search(self, query: str, wanted: Wanted) -> list[Match]:
         """The tools that answer a need best, best first, among those that may be called and whose servers are well."""
@@ -165,11 +172,10 @@ class Toolbox:
             )
             matches: list[Match] = []
             unknown: list[str] = []
-            for hit in hits:
-                server = hit.name.partition("__")[0]
+            for place, hit in enumerate(hits):
                 match = self._match(hit.name, hit.score, hit.why, wanted)
-                if match is None or not match.is_known:
-                    unknown.append(server)
+                if (match is None or not match.is_known) and place < FOUND_MOST:
+                    unknown.append(hit.name.partition("__")[0])
                 if match is None or (wanted.known_only and not match.is_known) or not self._is_within(match, wanted):
                     continue
                 if await self._may(match.tool, wanted.requester, wanted.scope):
@@ -264,10 +270,7 @@ class Toolbox:
     def _promised(self, source: Source) -> list[ToolDocument]:
         """What is said of a server that never ran here: its tools as it is listed with, or what it is for."""
         if source.offers:
-            return [
-                ToolDocument(tool.name, tool.server, tool.tool, tool.description or source.description)
-                for tool in source.offers
-            ]
+            return [ToolDocument(tool.name, tool.server, tool.tool, tool.description) for tool in source.offers]
         return [ToolDocument(f"{source.name}__", source.name, source.name, source.description)]
 
 

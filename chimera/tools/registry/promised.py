@@ -38,7 +38,7 @@ def _registered(server: Registered, rows: Sequence[Mapping[str, Any]]) -> Source
         name=server.name,
         source=f"{server.identity}@{server.current}",
         description=entry.description,
-        offers=tuple(found for row in rows if (found := _offer(server.name, row)) is not None),
+        offers=tuple(found for row in rows if (found := _offer(server.name, row, entry.description)) is not None),
         risk=entry.risk,
         risks={row["name"]: row["risk"] for row in rows},
         costs=costs or ({} if each is None else {row["name"]: each for row in rows}),
@@ -46,14 +46,14 @@ def _registered(server: Registered, rows: Sequence[Mapping[str, Any]]) -> Source
     )
 
 
-def _offer(server: str, row: Mapping[str, Any]) -> Capability | None:
+def _offer(server: str, row: Mapping[str, Any], description: str) -> Capability | None:
     definition: Mapping[str, Any] = row["definition"]
     try:
         return Capability(
             name=f"{server}__{row['name']}",
             server=server,
             tool=row["name"],
-            description=definition.get("description") or "",
+            description=definition.get("description") or description,
             input_schema=definition.get("input_schema") or {},
             read_only=row["read_only"],
             idempotent=row["idempotent"],
