@@ -39,6 +39,7 @@ class RemoteDispatch:
         self._hedge_after_s = hedge_after_s
         self._pools: list[AgentPool] = []
         self._read_at = -FRESH_S
+        self._reading = asyncio.Lock()
 
     async def run(self, run: AgentRun, context: Any, answers: Mapping[str, Any] | None = None) -> AgentOutcome:
         """Have it run, or come back to it.
@@ -80,14 +81,17 @@ class RemoteDispatch:
 
     async def _choose(self, tools: list[str]) -> str:
         """The pool with the most room, of those that are for such tools, or else of those that are for all."""
-        if time.monotonic() - self._read_at >= FRESH_S:
-            self._pools, self._read_at = await self._store.listed(), time.monotonic()
+        async with self._reading:
+            if time.monotonic() - self._read_at >= FRESH_S:
+                self._pools, self._read_at = await self._store.listed(), time.monotonic()
         able = [pool for pool in self._pools if pool.allows(tools)]
         if not able:
             raise GuardRejected(f"no pool may use all of {', '.join(tools)[:200]}", remedy="`chimera pools ls`")
         special = [pool for pool in able if pool.tools is not None and pool.usable] if tools else []
         usable = special or [pool for pool in able if pool.tools is None and pool.usable and pool.model is None] or able
-        return min(usable, key=_fullness).name
+        chosen = min(usable, key=_fullness)
+        chosen.load["queued"] = chosen.load.get("queued", 0) + 1  # until they are read again
+        return chosen.name
 
     async def _go_on(self, run_id: str, left_s: float) -> None:
         """The mission was resumed: what was broken off because of its end goes on."""

@@ -44,6 +44,7 @@ def body_of(pool: Pool, lease: Lease) -> Body:
         if payload.get("poison"):
             os.kill(os.getpid(), signal.SIGKILL)
         if payload.get("fails", 0) >= claim.attempts:
+            await asyncio.sleep(payload.get("nap_s", 0.0))
             raise ChimeraError("not this time") if payload.get("good", True) else RuntimeError("broken")
         for step in range(payload.get("steps", 1)):
             if control.drain_requested:

@@ -339,6 +339,26 @@ async def test_pools_share_by_weight_and_a_full_one_is_a_bulkhead(yard: "Yard") 
 
 
 @EITHER
+async def test_what_hangs_or_fails_holds_up_nobody_else(yard: "Yard") -> None:
+    """Proves FR-346: measured, beside a pool that hangs and a tenant that fails for ever, on one worker.
+
+    The pool has its places and no more, and the tenant starts no more runs than its neighbour while that has any.
+    """
+    yard.rows("INSERT INTO pools (name, concurrency, weight) VALUES ('hangs', 5, 1000)")
+    await yard.ask(*ids(20, "hangs"), pool="hangs", nap_s=60.0)
+    await yard.ask(*ids(60, "fails"), tenant="fails", nap_s=0.3, fails=9_999, good=False, max_failures=999)
+    yard.hire(concurrency=11)
+    await yard.until("SELECT 1 FROM marks WHERE run LIKE 'fails%%' HAVING count(*) > 60")
+    await yard.ask(*ids(40, "good"), tenant="good", nap_s=0.3)
+    await yard.until("SELECT 1 FROM runs WHERE tenant = 'good' AND state = 'done' HAVING count(*) = 40")
+    starts = [row["run"].partition("-")[0] for row in yard.marks("start")]
+    first, last = starts.index("good"), len(starts) - starts[::-1].index("good")
+    assert starts[first:last].count("fails") <= 40 + 10, "as many as its neighbour, and what was begun already"
+    assert starts.count("hangs") == 5
+    assert {row["attempts"] for row in yard.rows("SELECT attempts FROM runs WHERE tenant = 'good'")} == {1}
+
+
+@EITHER
 async def test_two_workers_with_one_id(yard: "Yard") -> None:
     """Proves FR-344: the second one is refused while the first is alive, and not afterwards."""
     first = await yard.engine.register("one", 5, None, 2.0)
