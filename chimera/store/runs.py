@@ -357,7 +357,7 @@ def _json(value: Mapping[str, Any] | None) -> Jsonb | None:
 
 
 def _refuse_large(run_id: str, payload: Mapping[str, Any]) -> None:
-    size = len(json.dumps(payload, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass"))
+    size = _size(payload)
     if size > PAYLOAD_MAX_BYTES:
         raise InputError(
             f"run {run_id[:80]} carries {size:,} bytes, and at most {PAYLOAD_MAX_BYTES:,} are taken",
@@ -367,4 +367,8 @@ def _refuse_large(run_id: str, payload: Mapping[str, Any]) -> None:
 
 def fits(outcome: Mapping[str, Any]) -> bool:
     """Whether an outcome may be recorded."""
-    return len(json.dumps(outcome, ensure_ascii=False, default=str)) <= PAYLOAD_MAX_BYTES
+    return _size(outcome) <= PAYLOAD_MAX_BYTES
+
+
+def _size(value: Mapping[str, Any]) -> int:
+    return len(json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "surrogatepass"))

@@ -182,6 +182,18 @@ def test_a_dead_letter_is_seen_and_run_again(chimera: Command, database_url: str
     assert chimera("top")["pools"][0]["dead"] == 0
 
 
+def test_a_second_worker_of_one_id_is_refused(chimera: Command, database_url: str) -> None:
+    """Proves FR-344: by the command too, with what to do about it."""
+
+    async def take(pool: Pool) -> None:
+        await WorkerStore(pool).register("one", engine="postgres", concurrency=1, pools=None, ttl_s=60)
+
+    on(database_url, take)
+    error = chimera("worker", "--id", "one", fails=True)
+    assert (error["code"], "one is alive" in error["message"]) == ("CH702", True)
+    assert "an id of its own" in error["remedy"]
+
+
 def free_port() -> int:
     with socket.socket() as made:
         made.bind(("127.0.0.1", 0))

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server, real and on loopback: forms, tool calls, failures, and a whole mission through it.
 
-Proves FR-47, FR-3 and LAW-6. The server keeps the rules of the protocol as strictly as the vendor's own, counts tokens
-for itself, and holds the key: what it saw and what the mission left behind is compared.
+Proves FR-47, FR-3, FR-365 and LAW-6. The server keeps the rules of the protocol as strictly as the vendor's own, counts
+tokens for itself, and holds the key: what it saw and what the mission left behind is compared.
 """
 
 import asyncio
@@ -19,12 +19,14 @@ import pytest
 import uvicorn
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from redis import Redis
+from redis.asyncio import Redis as Aredis
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from chimera import ChimeraSwarm, Mission
+from chimera.core.clock import SystemClock
 from chimera.core.contracts import Budget, MissionResult, Split, Usage
 from chimera.core.errors import ModelAnswerInvalid, ModelFailed, ModelTimeout
 from chimera.core.ids import random_ids
@@ -34,9 +36,11 @@ from chimera.core.spotlight import read
 from chimera.models import calls as calling
 from chimera.models.calls import Models
 from chimera.models.gate import Caller, Sent
+from chimera.models.limits import ProviderLimits
 from chimera.nodes.grounding import uncited_claims
 from chimera.review.reviewers import scripted_reviewer
 from chimera.store.embedded import Endpoints
+from chimera.store.limits import RedisBuckets
 
 KEY = "sk-canary-3b9d1c77"
 TOKENS_IN, TOKENS_OUT = 41, 7  # what the server says that each call used
@@ -68,9 +72,9 @@ def use(*calls: tuple[str, Any]) -> dict[str, Any]:
     return {"role": "assistant", "content": None, "tool_calls": listed}
 
 
-def fail(status: int) -> Response:
+def fail(status: int, **headers: str) -> Response:
     """A failure whose message quotes the key, as some servers do."""
-    return JSONResponse({"error": {"message": f"Incorrect API key provided: {KEY}", "code": "x"}}, status)
+    return JSONResponse({"error": {"message": f"Incorrect API key provided: {KEY}", "code": "x"}}, status, headers)
 
 
 HANG = Response(status_code=299)
@@ -190,10 +194,11 @@ class Client:
 
     opened: ClassVar[list["Client"]] = []
 
-    def __init__(self, provider: Provider, **settings: Any) -> None:
+    def __init__(self, provider: Provider, limits: ProviderLimits | None = None, **settings: Any) -> None:
         given = {"model": MODEL, "model_base_url": provider.url, "model_api_key": KEY, "model_timeout_s": 20}
         self.ledger = Ledger()
-        self.models = Models(Settings.model_validate(given | settings), self.ledger, random_ids(), gate=Open())
+        chosen = Settings.model_validate(given | settings)
+        self.models = Models(chosen, self.ledger, random_ids(), limits=limits, gate=Open())
         self._caller = Caller("m", "worker", Budget())
         self.opened.append(self)
 
@@ -293,6 +298,28 @@ async def test_calls_share_connections_and_close_them_in_the_end(provider: Provi
 async def test_a_server_that_recovers_is_used(provider: Provider) -> None:
     provider.script = [fail(429), fail(500), say("back")]
     assert (await Client(provider).turn()).text == "back"
+
+
+async def test_who_is_told_to_wait_waits_and_so_do_the_other_processes(
+    provider: Provider, endpoints: Endpoints
+) -> None:
+    """Proves FR-365: by the header ``Retry-After`` of a real answer, and through Redis."""
+    redis = Aredis.from_url(endpoints.redis_url)
+    buckets = RedisBuckets(redis, "test:told-to-wait")
+    one, other = (Client(provider, ProviderLimits({MODEL: (6_000, 0)}, SystemClock(), buckets)) for _ in range(2))
+    provider.script = [fail(429, **{"Retry-After": "2"}), say("back")]
+    loop = asyncio.get_running_loop()
+    first = asyncio.create_task(one.turn())
+    async with asyncio.timeout(20):
+        while not provider.asked:  # noqa: ASYNC110 - it calls nobody
+            await asyncio.sleep(0.01)
+    refused_at = loop.time()
+    await asyncio.sleep(0.5)
+    assert (await other.turn()).text == "back"
+    assert loop.time() - refused_at >= 1.5, "it did not wait, though another process knew"
+    assert (await first).text == "back"
+    assert len(provider.asked) == 3, "nobody asked in between"
+    await redis.aclose()
 
 
 @pytest.mark.parametrize("body", ["{", "[]", "null", "{}", '"text"', "<html>busy</html>"])

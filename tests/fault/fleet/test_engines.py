@@ -400,6 +400,19 @@ async def test_fifty_megabytes(yard: "Yard") -> None:
 
 
 @EITHER
+async def test_fifty_megabytes_come_out(yard: "Yard") -> None:
+    """Proves FR-341: an outcome that is too large fails its run, and its worker and its neighbours go on."""
+    yard.hire()
+    await yard.ask("large", says=12_500_000)
+    await yard.ask(*ids(3))
+    ended = await yard.engine.ended("large", 30)
+    assert ended is not None
+    assert (ended.state, "too large" in (ended.error or {})["message"]) == ("failed", True)
+    await yard.until_over(3)
+    assert yard.rows("SELECT epoch FROM workers") == [{"epoch": 1}]
+
+
+@EITHER
 async def test_an_agent_is_deleted_while_it_works(yard: "Yard", database_url: str) -> None:
     """Proves FR-340: its run goes on with another agent; a quarantined one gets nothing to do."""
     from chimera.store.agents import AgentStore
