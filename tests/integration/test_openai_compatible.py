@@ -304,22 +304,21 @@ async def test_who_is_told_to_wait_waits_and_so_do_the_other_processes(
     provider: Provider, endpoints: Endpoints
 ) -> None:
     """Proves FR-365: by the header ``Retry-After`` of a real answer, and through Redis."""
-    redis = Aredis.from_url(endpoints.redis_url)
-    buckets = RedisBuckets(redis, "test:told-to-wait")
-    one, other = (Client(provider, ProviderLimits({MODEL: (6_000, 0)}, SystemClock(), buckets)) for _ in range(2))
-    provider.script = [fail(429, **{"Retry-After": "2"}), say("back")]
-    loop = asyncio.get_running_loop()
-    first = asyncio.create_task(one.turn())
-    async with asyncio.timeout(20):
-        while not provider.asked:  # noqa: ASYNC110 - it calls nobody
-            await asyncio.sleep(0.01)
-    refused_at = loop.time()
-    await asyncio.sleep(0.5)
-    assert (await other.turn()).text == "back"
-    assert loop.time() - refused_at >= 1.5, "it did not wait, though another process knew"
-    assert (await first).text == "back"
-    assert len(provider.asked) == 3, "nobody asked in between"
-    await redis.aclose()
+    async with Aredis.from_url(endpoints.redis_url) as redis:
+        buckets = RedisBuckets(redis, "test:told-to-wait")
+        one, other = (Client(provider, ProviderLimits({MODEL: (6_000, 0)}, SystemClock(), buckets)) for _ in range(2))
+        provider.script = [fail(429, **{"Retry-After": "2"}), say("back")]
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(one.turn())
+        async with asyncio.timeout(20):
+            while not provider.asked:  # noqa: ASYNC110 - it calls nobody
+                await asyncio.sleep(0.01)
+        refused_at = loop.time()
+        await asyncio.sleep(0.5)
+        assert (await other.turn()).text == "back"
+        assert loop.time() - refused_at >= 1.5, "it did not wait, though another process knew"
+        assert (await first).text == "back"
+        assert len(provider.asked) == 3, "nobody asked in between"
 
 
 @pytest.mark.parametrize("body", ["{", "[]", "null", "{}", '"text"', "<html>busy</html>"])
