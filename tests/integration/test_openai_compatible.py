@@ -307,16 +307,15 @@ async def test_who_is_told_to_wait_waits_and_so_do_the_other_processes(
     async with Aredis.from_url(endpoints.redis_url) as redis:
         buckets = RedisBuckets(redis, "test:told-to-wait")
         one, other = (Client(provider, ProviderLimits({MODEL: (6_000, 0)}, SystemClock(), buckets)) for _ in range(2))
-        provider.script = [fail(429, **{"Retry-After": "2"}), say("back")]
+        provider.script = [fail(429, **{"Retry-After": "4"}), say("back")]
         loop = asyncio.get_running_loop()
         first = asyncio.create_task(one.turn())
         async with asyncio.timeout(20):
-            while not provider.asked:  # noqa: ASYNC110 - it calls nobody
-                await asyncio.sleep(0.01)
-        refused_at = loop.time()
-        await asyncio.sleep(0.5)
+            while not (wait := await buckets.take(MODEL, 6_000, 0, 1, 10_000)):  # noqa: ASYNC110 - it calls nobody
+                await asyncio.sleep(0.05)
+        told_at = loop.time()
         assert (await other.turn()).text == "back"
-        assert loop.time() - refused_at >= 1.5, "it did not wait, though another process knew"
+        assert loop.time() - told_at >= wait - 0.1, "it did not wait, though another process knew"
         assert (await first).text == "back"
         assert len(provider.asked) == 3, "nobody asked in between"
 
