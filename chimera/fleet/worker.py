@@ -287,8 +287,13 @@ class Turn:
             self.measuring.claimed(claims)
         for claim in claims:
             each = _Carried(claim, RunControl())
+            carrying = self._carry(each)
+            try:
+                each.task = self._group.create_task(carrying)
+            except RuntimeError:  # the turn is ending, and its cancellation was lost: see _insist
+                carrying.close()
+                raise asyncio.CancelledError from None
             self.carried[claim.id] = each
-            each.task = self._group.create_task(self._carry(each))
 
     async def _news(self, room: int) -> None:
         """Wait for something to claim, or for an end here, which may have made room under somebody's limit."""
