@@ -254,7 +254,9 @@ def _toolbox(
         return Finder(OutcomeStore(pool), clock, dense)
 
     learnt = Learnt(ListingStore(pool), clock, ToolTexts())
-    return Toolbox(mesh, sources, learnt, finder, MayCall(oversight.permitted, oversight.directory))
+    return Toolbox(
+        mesh, sources, learnt, finder, MayCall(oversight.permitted, oversight.directory), settings.tool_timeout_s
+    )
 
 
 async def _endpoints(settings: Settings, stack: AsyncExitStack) -> tuple[str, str]:

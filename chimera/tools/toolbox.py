@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chimera.core.contracts import FIND_TOOLS
+from chimera.core.errors import ToolTimeout
 from chimera.core.money import Money
 from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
 from chimera.tools.discovery.asking import FINDER, FOUND_MOST, QUERY_MAX, TEXT_MAX, answer
@@ -86,17 +87,25 @@ class Toolbox:
     """Lists, finds and calls tools. ``Effects`` alone is given its ``call``."""
 
     def __init__(
-        self, mesh: ToolMesh, sources: Sources, learnt: Learnt, make_finder: "Callable[[], Finder]", may: May
+        self,
+        mesh: ToolMesh,
+        sources: Sources,
+        learnt: Learnt,
+        make_finder: "Callable[[], Finder]",
+        may: May,
+        timeout_s: float = 60.0,
     ) -> None:
         self._mesh = mesh
         self._ask_sources = sources
         self._learnt = learnt
         self._make_finder = make_finder
         self._may = may
+        self._timeout_s = timeout_s
         self._finder: Finder | None = None
         self._sources: Mapping[str, Source] | None = None
         self._indexed: dict[str, Said | None] = {}
         self._tried: set[str] = set()
+        self._known: tuple[int, list[Capability]] = (-1, [])
         self._alone = asyncio.Lock()
 
     # --- what there is ---------------------------------------------------------------------------------------------
@@ -106,15 +115,19 @@ class Toolbox:
         if self._is_small:
             return await self._mesh.capabilities()
         await self._look()
-        offered = self._mesh.offered()
-        known = {name: said.tools.values() for name, said in self._learnt.servers.items()} | offered
-        return sorted((tool for found in known.values() for tool in found), key=lambda tool: tool.name)
+        if self._known[0] != self._learnt.version:
+            tools = (tool for said in self._learnt.servers.values() for tool in said.tools.values())
+            self._known = self._learnt.version, sorted(tools, key=lambda tool: tool.name)
+        return self._known[1]
 
     async def named(self, names: Collection[str]) -> list[Capability]:
         """Those of the tools that can be called now, by name; their servers are started, and no others."""
         wanted = set(names)
-        await self._mesh.start({name.partition("__")[0] for name in wanted})
-        found = [tool for tools in self._mesh.offered().values() for tool in tools if tool.name in wanted]
+        servers = {name.partition("__")[0] for name in wanted}
+        if absent := servers - self._mesh.offered().keys():
+            await self._mesh.start(absent)
+        offered = self._mesh.offered()
+        found = [tool for server in servers for tool in offered.get(server, ()) if tool.name in wanted]
         if FIND_TOOLS in wanted:
             found.append(FINDER)
         return sorted(found, key=lambda tool: tool.name)
@@ -135,11 +148,19 @@ class Toolbox:
     ) -> ToolResult:
         """Call a tool. Raises what ``ToolMesh.call`` says."""
         if name == FIND_TOOLS:
-            wanted = Wanted(FOUND_MOST, requester, scope, max_risk="medium", known_only=True)
-            return answer([match.tool for match in await self.search(str(arguments["query"]), wanted)])
+            return await self._found(str(arguments["query"]), requester, scope, deadline_s or self._timeout_s)
         return await self._mesh.call(
             name, arguments, scope=scope, idempotency_key=idempotency_key, deadline_s=deadline_s, requester=requester
         )
+
+    async def _found(self, query: str, requester: Requester, scope: str, seconds: float) -> ToolResult:
+        wanted = Wanted(FOUND_MOST, requester, scope, max_risk="medium", known_only=True)
+        try:
+            async with asyncio.timeout(seconds):
+                return answer([match.tool for match in await self.search(query, wanted)])
+        except TimeoutError:
+            late = f"the search for tools took more than {seconds:g} s"
+            raise ToolTimeout(late, tool=FIND_TOOLS, outcome="not done") from None
 
     # --- what fits -------------------------------------------------------------------------------------------------
 

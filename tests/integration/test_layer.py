@@ -1,6 +1,6 @@
 """MCPIntegrationLayer: tools are found and called from Python, through the guards of agents' calls.
 
-Proves FR-518 and FR-519, on real servers and a real database.
+Proves FR-518 and FR-519, on real servers and a real database, and that the agents of missions go through the same door.
 """
 
 import json
@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from chimera import ChimeraError, MCPIntegrationLayer, ReviewDecision, ReviewItem
+import chimera
+from chimera import ChimeraError, MCPIntegrationLayer, Mission, ReviewDecision, ReviewItem
 from chimera.app import open_app
 from chimera.core.errors import (
     CallWaits,
@@ -24,6 +25,8 @@ from chimera.core.errors import (
 )
 from chimera.core.settings import Settings
 from chimera.swarm import ChimeraSwarm
+from chimera.tools.mesh.mesh import ToolMesh
+from chimera.tools.toolbox import Toolbox
 
 LEDGER = Path(__file__).parent.parent / "servers" / "ledger.py"
 
@@ -143,3 +146,34 @@ async def test_who_may_not_call_a_tool_does_not_find_it(with_ledger: Settings) -
         found = await layer.discover_capabilities("look at a text of the ledger", for_agent="agent:team-1/1/t1/1")
         assert "ledger__look" in {tool.name for tool in found}
         assert "dead__tool" not in {tool.name for tool in found}
+
+
+async def test_every_call_of_a_missions_agents_goes_through_the_door_and_its_guards(
+    settings: Settings, feed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, list[str]] = {"door": [], "mesh": []}
+    for kind, place in ((Toolbox, "door"), (ToolMesh, "mesh")):
+
+        async def call(self: Any, name: str, *args: Any, was: Any = kind.call, at: str = place, **more: Any) -> Any:
+            made[at].append(name)
+            return await was(self, name, *args, **more)
+
+        monkeypatch.setattr(kind, "call", call)
+    async with ChimeraSwarm(settings) as swarm:
+        mission = Mission(goal="Find what is rising and write a short briefing", inputs={"feed": str(feed)})
+        result = await swarm.run(mission)
+        trail = await swarm.app.context.audit.of_mission(result.mission_id)
+    assert result.status == "done"
+    assert made["door"] == made["mesh"] == ["trends__analyze_trends", "files__write_artifact"]
+    judged = [event["data"] for event in trail if event["kind"] == "guard.decision"]
+    assert [data["capability"] for data in judged if data.get("edge") == "tool_call"] == made["mesh"]
+
+
+def test_nothing_else_of_the_product_calls_the_mesh() -> None:
+    package = Path(chimera.__file__).parent
+    callers = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "bench" not in path.parts and "mesh.call(" in path.read_text("utf-8")
+    }
+    assert callers == {"tools/toolbox.py"}

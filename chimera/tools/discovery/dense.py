@@ -1,8 +1,9 @@
 """The dense model of tool search: any LangChain ``Embeddings``, with the vectors of tools kept in Postgres."""
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from langchain_core.embeddings import Embeddings
 
@@ -15,7 +16,7 @@ from chimera.tools.discovery.index import Nearness
 from chimera.tools.discovery.query import parts_of
 
 LOCAL = "local"
-BATCH = 64
+BATCH = 32
 ANSWER_S = 10.0
 """A request is not held up longer than this by the model; words alone decide then."""
 BATCH_S = 120.0
@@ -58,31 +59,46 @@ class Dense:
         self._rests_until = 0.0
         self._said = False
         self._names: dict[str, list[str]] = {}
+        self._waiting: dict[str, str] = {}
+        self._there: set[str] = set()
 
-    async def put(self, texts: Mapping[str, str]) -> None:
-        """Have a vector for each text, by the full name of its tool. Only new texts are shown to the model."""
-        model = await self._usable() if texts else None
-        if model is None:
-            return
-        by_digest = {digest(text): text for text in texts.values()}
+    def put(self, texts: Mapping[str, str]) -> None:
+        """Want a vector for each text, by the full name of its tool; :meth:`catch_up` makes them."""
         for name, text in texts.items():
-            same = self._names.setdefault(digest(text), [])
+            found = digest(text)
+            same = self._names.setdefault(found, [])
             if name not in same:
                 same.append(name)
+            if found not in self._there:
+                self._waiting[found] = text
+
+    async def catch_up(self, seconds: float) -> None:
+        """Make vectors that are wanted, for about so long; the model sees only texts that no process has shown it."""
+        model = await self._usable() if self._waiting else None
+        if model is None:
+            return
+        until = self._clock.monotonic() + seconds
         try:
-            missing = sorted(await self._store.missing(list(by_digest), self._clock.now()))
-            for start in range(0, len(missing), BATCH):
-                chosen = missing[start : start + BATCH]
-                vectors = await _embed(model, [by_digest[one] for one in chosen], BATCH_S)
+            missing = await self._store.missing(list(self._waiting), self._clock.now())
+            self._arrived(self._waiting.keys() - missing)
+            while self._waiting and self._clock.monotonic() < until:
+                chosen = list(itertools.islice(self._waiting, BATCH))
+                vectors = await _embed(model, [self._waiting[one] for one in chosen], BATCH_S)
                 await self._store.keep(dict(zip(chosen, vectors, strict=True)), self._clock.now())
+                self._arrived(chosen)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a model raises, words are left
             self._give_up(error)
 
+    def _arrived(self, digests: Iterable[str]) -> None:
+        for one in list(digests):
+            self._there.add(one)
+            self._waiting.pop(one, None)
+
     async def near(self, query: str, candidates: Sequence[str]) -> list[Nearness] | None:
         """What the model says of the tools for each part of a request: of the nearest, and of ``candidates``."""
-        model = await self._usable() if self._names else None
+        model = await self._usable() if self._there else None
         if model is None:
             return None
         wanted = set(candidates)

@@ -11,6 +11,8 @@ from chimera.tools.discovery.index import Allowed, Hit, Nearness, ToolIndex
 from chimera.tools.discovery.outcomes import STEMS_MAX, Outcomes
 from chimera.tools.discovery.words import stems
 
+CATCH_UP_S = 3.0
+"""What a search spends on vectors of tools that are new; those that are left are made by the next ones."""
 LOOKED_AT = 60
 """Hits that are ranked; whoever asks sees the first of them that he may use."""
 
@@ -31,7 +33,7 @@ class Finder:
         async with self._alone:
             await asyncio.to_thread(self._index.put, server, found)
         if self._dense is not None:
-            await self._dense.put({one.name: one.text() for one in found})
+            self._dense.put({one.name: one.text() for one in found})
 
     async def drop(self, server: str) -> None:
         """Forget a server."""
@@ -41,7 +43,10 @@ class Finder:
     async def search(self, query: str, allowed: Allowed, tenant: str) -> list[Hit]:
         """What answers a request best, best first, for one tenant; up to ``LOOKED_AT``."""
         outcomes = await self._used(query, tenant)
-        vectors = await self._near(query, allowed, self._dense) if self._dense is not None else None
+        vectors = None
+        if self._dense is not None:
+            await self._dense.catch_up(CATCH_UP_S)
+            vectors = await self._near(query, allowed, self._dense)
         async with self._alone:
             return await asyncio.to_thread(self._index.search, query, LOOKED_AT, allowed, vectors, outcomes)
 

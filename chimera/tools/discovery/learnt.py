@@ -58,6 +58,8 @@ class Learnt:
         self._digests: dict[str, str] = {}
         self._heard: dict[str, Sequence[Capability]] = {}
         self.servers: dict[str, Said] = {}
+        self.version = 0
+        """Counts what was news."""
 
     async def load(self, sources: Mapping[str, str]) -> None:
         """Read what is kept of servers, by name with where they come from. Rows that cannot be read are not known."""
@@ -69,6 +71,7 @@ class Learnt:
             tools = {tool.name: tool for tool in found}
             self._digests[row["server"]] = row["digest"] if row["screener"] == self._screener.name else ""
             self.servers[row["server"]] = Said(tools, frozenset(row["withheld"]))
+            self.version += 1
 
     async def learn(self, server: str, source: str, tools: Sequence[Capability]) -> bool:
         """Take note of what a server says now; whether that is news. Texts are screened before anything reads them."""
@@ -84,6 +87,7 @@ class Learnt:
         withheld = frozenset(tool.name for tool, marked in zip(tools, marks, strict=True) if marked)
         self.servers[server] = Said({tool.name: tool for tool in tools}, withheld)
         self._digests[server] = said
+        self.version += 1
         plain = [tool.plain() for tool in tools]
         await self._store.keep(server, source, said, plain, self._screener.name, withheld, self._clock.now())
         return True
