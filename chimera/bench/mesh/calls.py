@@ -12,13 +12,15 @@ from langchain_mcp_adapters.sessions import Connection
 
 from chimera.bench.mesh.servers import local, memory_mb, remote
 from chimera.core.settings import Settings
-from chimera.tools.mesh.link import Link
 from chimera.tools.mesh.mesh import ToolMesh
 from chimera.tools.mesh.servers import ServerSpec
 
 Call = Callable[[int], Awaitable[Any]]
 AT_ONCE = 8
+TOOL = "echo"
+"""It does no work, so that nothing hides what a call costs."""
 _ARGUMENTS = {"text": "x" * 256}
+_WARM_UP = 20
 
 
 async def call_figures(folder: Path, *, quick: bool) -> dict[str, float]:
@@ -27,10 +29,10 @@ async def call_figures(folder: Path, *, quick: bool) -> dict[str, float]:
     async with remote(effects) as server:
         web = ServerSpec(name="web", transport="http", url=server.urls[0])
         bare: Connection = {"transport": "streamable_http", "url": server.urls[0]}
-        http = await _compare(web, bare, settings, alone=100 if quick else 2_000, plain=20 if quick else 200)
+        http = await _compare(web, bare, settings, alone=150 if quick else 2_000, plain=20 if quick else 200)
     piped = local("piped", effects)
-    connection = await asyncio.to_thread(Link(piped, settings).connection)
-    stdio = await _compare(piped, connection, settings, alone=100 if quick else 2_000, plain=4 if quick else 16)
+    started: Connection = {"transport": "stdio", "command": piped.command, "args": piped.args}
+    stdio = await _compare(piped, started, settings, alone=150 if quick else 2_000, plain=3 if quick else 16)
     return {
         "call_overhead": round(max(http["overhead"], stdio["overhead"]), 3),
         "http_speedup": round(http["speedup"], 1),
@@ -47,25 +49,31 @@ async def call_figures(folder: Path, *, quick: bool) -> dict[str, float]:
 async def _compare(
     spec: ServerSpec, connection: Connection, settings: Settings, *, alone: int, plain: int
 ) -> dict[str, float]:
-    """The three ways to one server. Single calls of the first two alternate, so that a busy machine slows both."""
+    """The three ways to one server. Single calls of the first two alternate, and so does which of them is first, so
+    that a busy machine and what the call before leaves behind slow both.
+    """
     client = MultiServerMCPClient({spec.name: connection})
     async with ToolMesh([spec], settings) as mesh, client.session(spec.name) as session:
         await mesh.capabilities()
 
         async def ours(number: int) -> None:
-            await mesh.call(f"{spec.name}__read", _ARGUMENTS, scope="bench", idempotency_key=str(number))
+            await mesh.call(f"{spec.name}__{TOOL}", _ARGUMENTS, scope="bench", idempotency_key=str(number))
 
         async def bare(number: int) -> None:
-            await session.call_tool("read", _ARGUMENTS)
+            await session.call_tool(TOOL, _ARGUMENTS)
 
+        for number in range(_WARM_UP):
+            await ours(number)
+            await bare(number)
         times: dict[str, list[float]] = {"ours": [], "bare": []}
         for number in range(alone):
-            for name, call in (("ours", ours), ("bare", bare)):
+            pair = (("ours", ours), ("bare", bare))
+            for name, call in pair if number % 2 else reversed(pair):
                 began = time.perf_counter()
                 await call(number)
                 times[name].append(time.perf_counter() - began)
         per_s = await _per_second(ours, alone)
-    tool = {tool.name: tool for tool in await client.get_tools()}["read"]
+    tool = {tool.name: tool for tool in await client.get_tools()}[TOOL]
 
     async def stock(number: int) -> None:
         await tool.ainvoke(_ARGUMENTS)
@@ -96,7 +104,7 @@ async def _per_second(call: Call, count: int) -> float:
 
 async def scale_figures(folder: Path, *, quick: bool) -> dict[str, float]:
     """Many servers connected at once from one process: memory of it, and the time until all have told their tools."""
-    http, stdio = (20, 2) if quick else (200, 50)
+    http, stdio = (12, 2) if quick else (200, 50)
     settings, effects = Settings(home=folder), folder / "effects"
     settings = settings.model_copy(update={"tool_start_timeout_s": 120.0})
     before = memory_mb()
@@ -111,7 +119,7 @@ async def scale_figures(folder: Path, *, quick: bool) -> dict[str, float]:
             async with asyncio.TaskGroup() as group:
                 for spec in specs:
                     group.create_task(
-                        mesh.call(f"{spec.name}__read", _ARGUMENTS, scope="bench", idempotency_key="once")
+                        mesh.call(f"{spec.name}__{TOOL}", _ARGUMENTS, scope="bench", idempotency_key="once")
                     )
             after = memory_mb()
     return {

@@ -1,4 +1,8 @@
-"""Three replicas under load while one of them fails in every way it can: what is lost, done twice, or slow."""
+"""Three replicas under load while one of them fails in every way it can: what is lost, done twice, or slow.
+
+Three more that are well are asked in turn with them once the failing one is set aside: how slow the machine is at that
+time slows both, and their 99th percentile is what the other's is measured by.
+"""
 
 import asyncio
 import time
@@ -32,26 +36,27 @@ class Load:
 
 async def fault_figures(folder: Path, *, quick: bool) -> dict[str, float]:
     """Failed read-only calls, effects carried out twice or lost, and p99 after ejection over the healthy p99."""
-    seconds = 1.0 if quick else 15.0
+    seconds = 0.6 if quick else 8.0
     figures: dict[str, float] = {}
     whole = Load()
     ratios: list[float] = []
     effects = folder / "effects-under-faults"
     async with AsyncExitStack() as stack:
-        servers = await asyncio.gather(*(stack.enter_async_context(remote(effects)) for _ in range(REPLICAS)))
-        first, *rest = (server.urls[0] for server in servers)
-        spec = ServerSpec(name="web", transport="http", url=first, replicas=rest)
+        servers = await asyncio.gather(
+            *(stack.enter_async_context(remote(effects)) for _ in range(2 * REPLICAS)),
+        )
+        failing, well = servers[:REPLICAS], servers[REPLICAS:]
+        specs = [_spec("web", failing), _spec("control", well)]
         for fault in FAULTS:
-            await asyncio.gather(*(server.mood("well") for server in servers))
-            async with ToolMesh([spec], Settings(home=folder)) as mesh:
+            await asyncio.gather(*(server.mood("well") for server in failing))
+            async with ToolMesh(specs, Settings(home=folder)) as mesh:
                 await mesh.capabilities()
                 await _load(mesh, seconds / 4, f"{fault}-warm", Load())
-                healthy = await _load(mesh, seconds, f"{fault}-well", whole)
                 during = asyncio.create_task(_load(mesh, seconds, f"{fault}-during", whole))
                 await asyncio.sleep(seconds / 4)
-                await _break(servers[0], fault)
+                await _break(failing[0], fault)
                 await during
-                after = await _load(mesh, seconds, f"{fault}-after", whole)
+                after, healthy = await _load(mesh, 2 * seconds, f"{fault}-after", whole, beside=True)
             ratios.append(_p99(after) / _p99(healthy))
             figures |= {f"{fault}_p99_ms": round(_p99(after), 1), f"{fault}_healthy_p99_ms": round(_p99(healthy), 1)}
     done = Counter(effects.read_text("utf-8").split())
@@ -65,6 +70,11 @@ async def fault_figures(folder: Path, *, quick: bool) -> dict[str, float]:
     }
 
 
+def _spec(name: str, servers: list[Remote]) -> ServerSpec:
+    first, *others = (server.urls[0] for server in servers)
+    return ServerSpec(name=name, transport="http", url=first, replicas=others)
+
+
 async def _break(server: Remote, fault: str) -> None:
     if fault == "killed":
         server.process.kill()
@@ -72,10 +82,24 @@ async def _break(server: Remote, fault: str) -> None:
         await server.mood(fault)
 
 
-async def _load(mesh: ToolMesh, seconds: float, name: str, whole: Load) -> list[float]:
-    """Milliseconds of the read-only calls that ``WORKERS`` made for so long, one after another each."""
-    taken: list[float] = []
+async def _load(
+    mesh: ToolMesh, seconds: float, name: str, whole: Load, *, beside: bool = False
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of the read-only calls that ``WORKERS`` made for so long, one after another each.
+
+    ``beside``: each is followed by one of the replicas that are well, whose times are the second list.
+    """
+    taken, controls = list[float](), list[float]()
     end = time.monotonic() + seconds
+
+    async def read(server: str, key: str, times: list[float]) -> None:
+        began = time.monotonic()
+        whole.calls += 1
+        try:
+            await mesh.call(f"{server}__read", {"text": key}, scope="bench", idempotency_key=key, deadline_s=20)
+        except ToolFailed:
+            whole.failed += 1
+        times.append((time.monotonic() - began) * 1_000)
 
     async def worker(number: int) -> None:
         for turn in range(1_000_000):
@@ -85,18 +109,14 @@ async def _load(mesh: ToolMesh, seconds: float, name: str, whole: Load) -> list[
             if turn % _EVERY_WRITE == 0:
                 await _write(mesh, key, whole)
                 continue
-            began = time.monotonic()
-            whole.calls += 1
-            try:
-                await mesh.call("web__read", {"text": key}, scope="bench", idempotency_key=key, deadline_s=20)
-            except ToolFailed:
-                whole.failed += 1
-            taken.append((time.monotonic() - began) * 1_000)
+            await read("web", key, taken)
+            if beside:
+                await read("control", key, controls)
 
     async with asyncio.TaskGroup() as group:
         for number in range(WORKERS):
             group.create_task(worker(number))
-    return taken
+    return taken, controls
 
 
 async def _write(mesh: ToolMesh, key: str, whole: Load) -> None:

@@ -48,6 +48,8 @@ async def measure_mesh(*, quick: bool) -> Measured:
         "quick": quick,
         **machine(_VERSIONS),
         "peer": "a bare session of the MCP SDK, and the adapters' MultiServerMCPClient as it comes, in the same run",
+        "overhead": "single calls of a tool that does no work, in turn with the bare session's",
+        "healthy_p99": "of three replicas that are well, asked in turn with the three of which one fails",
         "search": searched,
         "calls_at_once": AT_ONCE,
         "tool_works_s": WORK_S,

@@ -1,8 +1,9 @@
 """A real MCP server on the official SDK with moods: the other side of ``chimera bench mesh``. Simulates no vendor.
 
 ``python -m chimera.bench.mesh.server http EFFECTS`` serves streamable HTTP on a free port of loopback and prints it;
-``stdio`` serves its input and output. Tools: ``read`` (read-only) and ``write``, which appends its idempotency key to
-the file EFFECTS. Over HTTP, ``PUT /mood/NAME`` sets how requests are treated from then on.
+``stdio`` serves its input and output. Tools: ``echo`` answers at once, ``read`` works a little, and both only read;
+``write`` appends its idempotency key to the file EFFECTS. Over HTTP, ``PUT /mood/NAME`` sets how requests are treated
+from then on.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ WORK_S = 0.005
 MOODS = ("well", "slow", "flaky", "garbage", "hanging")
 _SLOW_S = 50 * WORK_S
 _FLAKY_SHARE = 0.3
-_TOOLS = {"read": types.ToolAnnotations(readOnlyHint=True), "write": types.ToolAnnotations(destructiveHint=True)}
+_READS = types.ToolAnnotations(readOnlyHint=True)
+_TOOLS = {"echo": _READS, "read": _READS, "write": types.ToolAnnotations(destructiveHint=True)}
 
 
 def tool_server(effects: Path) -> Server[Any]:
@@ -36,7 +38,7 @@ def tool_server(effects: Path) -> Server[Any]:
 
     @server.call_tool()
     async def call_tool(name: str, arguments: dict[str, Any]) -> list[types.TextContent]:
-        await asyncio.sleep(WORK_S)
+        await asyncio.sleep(0 if name == "echo" else WORK_S)
         if name == "write":
             meta = server.request_context.meta
             key = (meta.model_dump() if meta else {}).get("chimera/idempotency-key", "none")
@@ -82,11 +84,21 @@ async def _reply(send: Any, status: int, body: bytes) -> None:
 async def over_http(effects: Path, ports: int) -> None:
     """Serve ``ports`` endpoints until the process is killed; the first line of output has their port numbers."""
     async with asyncio.TaskGroup() as group:
-        listening = [socket.create_server(("127.0.0.1", 0), backlog=1_024) for _ in range(ports)]
+        listening = [_listening() for _ in range(ports)]
         for one in listening:
             group.create_task(_serve(tool_server(effects), one))
         sys.stdout.write(" ".join(str(one.getsockname()[1]) for one in listening) + "\n")
         sys.stdout.flush()
+
+
+def _listening() -> socket.socket:
+    """A free port of loopback. Connections of such a socket inherit that answers are not held back for an ACK.
+
+    asyncio switches that on by itself, but not for a socket that was made elsewhere.
+    """
+    made = socket.create_server(("127.0.0.1", 0), backlog=1_024)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
 
 
 async def _serve(server: Server[Any], listening: socket.socket) -> None:

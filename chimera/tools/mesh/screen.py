@@ -6,12 +6,15 @@ nothing here has a use for a server's notifications.
 
 import re
 from enum import Enum, auto
+from typing import cast
 
+import pydantic_core
 from mcp import types
 
 NOISE_MAX_BYTES = 128_000_000
 """How much a server may write between two answers that is no answer. More can be no accident."""
 
+_PLAIN = {"jsonrpc", "id", "result"}
 _VERSION = rb'\s*"jsonrpc"\s*:\s*"2\.0"\s*'
 _ID = rb'\s*"id"\s*:\s*"?(\d{1,9})"?\s*'
 # Servers write the id first or last; a request of the server's own has neither result nor error.
@@ -32,6 +35,8 @@ class Kind(Enum):
 def kind_of(raw: bytes | bytearray) -> Kind:
     """What ``raw`` is."""
     try:
+        if _is_plain_answer(pydantic_core.from_json(raw)):
+            return Kind.ANSWER
         message = types.JSONRPCMessage.model_validate_json(raw).root
     except ValueError:  # pydantic's ValidationError is one
         return Kind.BROKEN
@@ -45,6 +50,14 @@ def kind_of(raw: bytes | bytearray) -> Kind:
         return Kind.REQUEST
     known = isinstance(message.id, int) or _NUMBER.fullmatch(message.id)
     return Kind.ANSWER if known else Kind.OTHER
+
+
+def _is_plain_answer(message: object) -> bool:
+    """Whether it is an answer as almost all are, seen without building the SDK's models, which will do it once more."""
+    if not isinstance(message, dict) or message.keys() != _PLAIN:
+        return False
+    answer = cast("dict[str, object]", message)
+    return answer["jsonrpc"] == "2.0" and type(answer["id"]) is int and isinstance(answer["result"], dict)
 
 
 def answered_id(head: bytes, tail: bytes) -> int | None:
