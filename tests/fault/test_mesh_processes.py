@@ -1,4 +1,6 @@
-"""Proves that no server process is left behind: not after the mesh is left, not after a kill -9 of Chimera."""
+"""Proves that no process of a server is left behind, nor one that it started: not after the mesh is left, not after a
+kill -9 of Chimera, not after the server has died. Proves FR-553.
+"""
 
 import asyncio
 import json
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from chimera.core.errors import ToolServerDown
 from chimera.core.settings import Settings
 from chimera.tools.mesh import child
 from chimera.tools.mesh.mesh import ToolMesh
@@ -24,7 +27,7 @@ from chimera.tools.mesh.mesh import ToolMesh
 from chimera.tools.mesh.servers import ServerSpec
 
 async def main():
-    args = ["-S", "-E", sys.argv[1], "deaf"]
+    args = ["-S", "-E", sys.argv[1], "deaf", "parent"]
     spec = ServerSpec(name="deaf", transport="stdio", command=sys.executable, args=args)
     async with ToolMesh([spec], Settings(home=Path(sys.argv[2]))) as mesh:
         print((await mesh.call("deaf__meta", {}, scope="m", idempotency_key="k")).text, flush=True)
@@ -50,7 +53,7 @@ async def gone(pid: int) -> None:
 
 
 def deaf() -> ServerSpec:
-    args = ["-S", "-E", str(RAW), "deaf"]
+    args = ["-S", "-E", str(RAW), "deaf", "parent"]
     return ServerSpec(name="deaf", transport="stdio", command=sys.executable, args=args)
 
 
@@ -58,9 +61,21 @@ def deaf() -> ServerSpec:
 async def test_leaving_the_mesh_ends_even_a_server_that_ignores_every_hint(tmp_path: Path) -> None:
     async with ToolMesh([deaf()], Settings(home=tmp_path)) as mesh:
         said = await mesh.call("deaf__meta", {}, scope="m", idempotency_key="k")
-        pid = json.loads(said.text)["pid"]
-        assert alive(pid)
-    assert not alive(pid)
+        found = json.loads(said.text)
+        assert alive(found["pid"])
+        assert all(map(alive, found["strays"]))
+    assert not alive(found["pid"])
+    assert [alive(pid) for pid in found["strays"]] == [False]
+
+
+@linux_only
+async def test_what_a_dead_server_left_behind_ends_too(tmp_path: Path) -> None:
+    async with ToolMesh([deaf()], Settings(home=tmp_path)) as mesh:
+        said = await mesh.call("deaf__meta", {}, scope="m", idempotency_key="k")
+        (stray,) = json.loads(said.text)["strays"]
+        with pytest.raises(ToolServerDown, match="ended by itself"):
+            await mesh.call("deaf__die", {}, scope="m", idempotency_key="k")
+        await gone(stray)
 
 
 @linux_only
@@ -70,11 +85,14 @@ async def test_kill_9_of_the_owner_leaves_no_orphan(tmp_path: Path) -> None:
     )
     assert owner.stdout is not None
     async with asyncio.timeout(50):
-        pid = json.loads(await owner.stdout.readline())["pid"]
-    assert alive(pid)
+        found = json.loads(await owner.stdout.readline())
+    left = [found["pid"], *found["strays"]]
+    assert len(left) == 2
+    assert all(map(alive, left))
     os.kill(owner.pid, signal.SIGKILL)
     await owner.wait()
-    await gone(pid)
+    for pid in left:
+        await gone(pid)
 
 
 @linux_only
@@ -110,12 +128,13 @@ async def test_the_launcher_names_a_command_that_cannot_run_and_cuts_an_overgrow
 
 
 @linux_only
-async def test_the_server_does_not_inherit_ignored_signals(tmp_path: Path) -> None:
+async def test_the_server_inherits_no_ignored_or_blocked_signals(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-I", "-S", str(child.__file__), str(os.getpid()), str(tmp_path / "log"), "2048"],
-        *["grep", "SigIgn", "/proc/self/status"],
+        *["grep", "-E", "SigIgn|SigBlk", "/proc/self/status"],
         stdout=subprocess.PIPE,
     )
     shown, _ = await process.communicate()
-    ignored = int(shown.split()[1], 16)
+    blocked, ignored = (int(line.split()[1], 16) for line in shown.splitlines())
     assert not ignored >> (signal.SIGPIPE - 1) & 1
+    assert not blocked >> (signal.SIGTERM - 1) & 1

@@ -1,12 +1,14 @@
 """A stdio MCP server on the standard library alone, with every bad habit a server can have: ``raw.py [HABIT...]``.
 
 Habits at start: ``mute`` never answers, ``dead`` exits, ``deaf`` outlives the end of its input and SIGTERM, ``messy``
-lists tools that cannot be used beside one that can, ``noisy`` writes to both outputs. Other habits are tools.
+lists tools that cannot be used beside one that can, ``noisy`` writes to both outputs, ``parent`` starts a
+process of its own that ignores every hint, ``port`` opens one instead of answering. Other habits are tools.
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -37,6 +39,7 @@ TOOLS = {
     "eat": {},
 }
 cancelled: list[int] = []
+strays: list[int] = []
 eaten: list[bytes] = []
 
 
@@ -93,7 +96,7 @@ def call(request: int, name: str, given: dict[str, Any], meta: dict[str, Any]) -
         case "echo":
             return text(given["text"])
         case "meta":
-            return text(json.dumps({"arguments": given, "meta": meta, "pid": os.getpid()}))
+            return text(json.dumps({"arguments": given, "meta": meta, "pid": os.getpid(), "strays": strays}))
         case "environment":
             return text(json.dumps(dict(os.environ)))
         case "big":
@@ -171,6 +174,16 @@ def handle(message: dict[str, Any]) -> None:
             pass
 
 
+def stray() -> int:
+    """A process in a session of its own that holds both ends open and goes by no signal but one; its id."""
+    if pid := os.fork():
+        return pid
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while True:
+        time.sleep(60)
+
+
 def main() -> None:
     """Serve until the input ends."""
     if "dead" in HABITS:
@@ -180,8 +193,11 @@ def main() -> None:
         put(b"welcome to the noisy server\n")
     if "deaf" in HABITS:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "parent" in HABITS:
+        strays.append(stray())
+    listening = socket.create_server(("127.0.0.1", 0)) if "port" in HABITS else None
     for line in sys.stdin:
-        if "mute" not in HABITS:
+        if "mute" not in HABITS and listening is None:
             handle(json.loads(line))
     while "deaf" in HABITS:
         time.sleep(60)
