@@ -60,6 +60,7 @@ from chimera.tools.discovery.learnt import Learnt
 from chimera.tools.mesh.mesh import ToolMesh
 from chimera.tools.mesh.servers import ServerSpec, configured, first_party
 from chimera.tools.registry.gate import PinGate
+from chimera.tools.registry.health import RegistryHealth
 from chimera.tools.registry.promised import promised
 from chimera.tools.registry.registry import Registry
 from chimera.tools.registry.screening import PinScreen
@@ -237,6 +238,7 @@ async def _mesh(
         cache=RedisCache(redis, prefix="chimera:result"),
         screen=PinScreen(PinGate(pool, changes.pins, audit, clock, changes), registered_identities(registered)),
         trials=RegisteredTrials(registered),
+        health=RegistryHealth(registered, registry.store, clock),
     )
     return mesh, lambda: promised(mesh.specs, registered, registry.store)
 

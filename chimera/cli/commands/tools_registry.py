@@ -195,9 +195,18 @@ async def _examined(parts: Opened, server: "Registered", start: bool) -> dict[st
             told["problems"] = [f"{spec.command} is not installed"]
         elif start:
             told |= await started(parts, server)
+        else:
+            told["problems"] = [
+                _unwell(found) for found in server.replicas[server.current] if found["health"] == "down"
+            ]
     except ChimeraError as error:
         told["problems"] = [error.message]
     return told
+
+
+def _unwell(replica: dict[str, Any]) -> str:
+    where = replica["place"] or "it"
+    return f"{where} was found not to be well at {str(replica['checked_at'])[:19]}: {replica['reason']}"
 
 
 async def started(parts: Opened, server: "Registered", *, again: bool = False) -> dict[str, Any]:

@@ -1,16 +1,20 @@
 """HTTP answers of a tool server, read in bounded memory and passed on only when the client session can take them."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from chimera.tools.mesh.faults import Fault, fault_answer
-from chimera.tools.mesh.screen import NOISE_MAX_BYTES, Kind, kind_of
+from chimera.tools.mesh.screen import NOISE_MAX_BYTES, Kind, answered_id, answers, kind_of
 
+_EDGE = 4_096
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\r\n|\n\n|\r\r")
 _NEWLINE = re.compile(rb"\r\n|\n|\r")
 _NO_MESSAGE = "the answer is not a valid MCP message"
+_OTHERS = "the server answered another request than the one that was sent"
 _UNFINISHED = "the connection ended before the answer was complete"
 
 
@@ -30,10 +34,12 @@ async def whole(chunks: AsyncIterator[bytes], limit: int, request_id: int) -> As
     except httpx.HTTPError:
         yield fault_answer(request_id, Fault.LOST, _UNFINISHED)
         return
-    if kind_of(body) is Kind.ANSWER:
-        yield bytes(body)
-    else:
+    if kind_of(body) is not Kind.ANSWER:
         yield fault_answer(request_id, Fault.MALFORMED, _NO_MESSAGE)
+    elif not answers(body, request_id):
+        yield fault_answer(request_id, Fault.MALFORMED, _OTHERS)
+    else:
+        yield bytes(body)
 
 
 async def events(
@@ -41,9 +47,9 @@ async def events(
 ) -> AsyncIterator[bytes]:
     """An event stream (WHATWG server-sent events): whole events that the session can take, or a last one with a fault.
 
-    ``request_id`` is None for the stream of the server's own messages; ``opening``: it may name an endpoint. The reader
-    closes the stream when it has its answer; so one that ends by itself is unfinished, unless its events were numbered:
-    then the reader resumes it.
+    ``request_id`` is None for the stream of the server's own messages; ``opening``: that one holds the answers too, and
+    names the endpoint for requests first. The reader closes the stream when it has its answer; so one that ends by
+    itself is unfinished, unless its events were numbered: then the reader resumes it.
     """
     resumable = False
     fault, reason = Fault.LOST, _UNFINISHED
@@ -52,18 +58,66 @@ async def events(
             name, data, numbered = _parse(event)
             resumable = resumable or numbered
             kind = kind_of(data) if data else Kind.REQUEST  # without data it only numbers the stream
+            if kind is Kind.ANSWER and request_id is not None and not answers(data, request_id):
+                fault, reason, resumable = Fault.MALFORMED, _OTHERS, False
+                break
             if (name == b"message" and kind in (Kind.ANSWER, Kind.REQUEST)) or (opening and name == b"endpoint"):
                 yield b"\n".join(_NEWLINE.split(event)) + b"\n\n"
             elif name == b"message" and kind is Kind.BROKEN and request_id is not None:
                 fault, reason, resumable = Fault.MALFORMED, _NO_MESSAGE, False
                 break
+            elif opening and kind is Kind.BROKEN and (meant := answered_id(data[:_EDGE], data[-_EDGE:])) is not None:
+                yield event_of(fault_answer(meant, Fault.MALFORMED, _NO_MESSAGE))
     except _Overlong:
         fault, reason, resumable = Fault.TOO_LARGE, _too_large(limit), False
     except httpx.HTTPError:
         if resumable or request_id is None:
             raise
     if request_id is not None and not resumable:
-        yield b"event: message\ndata: " + fault_answer(request_id, fault, reason) + b"\n\n"
+        yield event_of(fault_answer(request_id, fault, reason))
+
+
+def event_of(message: bytes) -> bytes:
+    """A message as an event of a stream."""
+    return b"event: message\ndata: " + message + b"\n\n"
+
+
+async def endpoint_checked(
+    stream: AsyncIterator[bytes], url: str, alarm: Callable[[str], None]
+) -> AsyncIterator[bytes]:
+    """The events of a stream of HTTP+SSE from ``url``. ``alarm`` is called when it names an endpoint elsewhere."""
+    async for event in stream:
+        name, data, _ = _parse(event.removesuffix(b"\n\n"))
+        if name == b"endpoint" and _origin(urljoin(url, data.decode("utf-8", "replace"))) != _origin(url):
+            alarm("it names an endpoint at another address, which is not followed")
+            return
+        yield event
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+async def merged(stream: AsyncIterator[bytes], beside: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
+    """The events of a stream, and those that are put into ``beside``, until the stream ends."""
+    theirs = asyncio.ensure_future(anext(stream, None))
+    ours = asyncio.ensure_future(beside.get())
+    try:
+        while True:
+            await asyncio.wait((theirs, ours), return_when=asyncio.FIRST_COMPLETED)
+            if ours.done():
+                yield ours.result()
+                ours = asyncio.ensure_future(beside.get())
+            if theirs.done():
+                if (event := theirs.result()) is None:
+                    return
+                yield event
+                theirs = asyncio.ensure_future(anext(stream, None))
+    finally:
+        for one in (theirs, ours):
+            one.cancel()
+        await asyncio.gather(theirs, ours, return_exceptions=True)
 
 
 class _Overlong(Exception):

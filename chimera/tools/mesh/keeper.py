@@ -8,7 +8,7 @@ from pydantic import Field
 
 from chimera.core.clock import Clock
 from chimera.core.contracts import Contract
-from chimera.core.errors import ToolServerDown, ToolUnknown
+from chimera.core.errors import ToolFailed, ToolResultTooLarge, ToolServerDown, ToolUnknown
 from chimera.core.settings import Settings
 from chimera.tools.capability import Capability, ToolResult
 from chimera.tools.mesh.failures import Late, Lost
@@ -19,6 +19,8 @@ from chimera.tools.mesh.session import Session
 from chimera.tools.mesh.untrusted import one_line
 
 RETRY_START_S = 30.0
+TROUBLE_S = 300.0
+"""So long a failed call counts against an endpoint that is not called again: who asks only the well would never."""
 _NOTHING = Listing()
 
 
@@ -28,6 +30,7 @@ class EndpointStatus(Contract):
     state: Literal["idle", "starting", "up", "down"]
     version: str = Field(default="", description="name and version that the server gave")
     error: str = ""
+    unhealthy: str = Field(default="", description="why it is not to be relied on now; empty when it is well")
 
 
 class Keeper:
@@ -51,6 +54,7 @@ class Keeper:
         self._used_at = clock.monotonic()
         self._living: dict[asyncio.Task[None], Session] = {}
         self._closed = False
+        self._trouble: tuple[str, float] | None = None
 
     async def try_start(self) -> None:
         """Start the server unless it runs or failed a moment ago; ``status`` tells how it went."""
@@ -79,15 +83,27 @@ class Keeper:
         self._used_at = self._clock.monotonic()
         try:
             answer = await session.request(found, arguments, meta, until - asyncio.get_running_loop().time())
+            result = to_result(found, answer, self._settings.tool_result_max_bytes)
         except TimeoutError:
             raise Late(sent=True) from None
         except Lost as lost:
+            self._failed(lost.reason)
             if lost.dead:
                 session.retire(lost.reason)
             raise
+        except ToolResultTooLarge as error:
+            self._failed(error.message)
+            raise
+        except ToolFailed:
+            self._trouble = None  # it gave a reason
+            raise
         finally:
             self._used_at = self._clock.monotonic()
-        return to_result(found, answer, self._settings.tool_result_max_bytes)
+        self._trouble = None
+        return result
+
+    def _failed(self, reason: str) -> None:
+        self._trouble = (reason, self._clock.monotonic())
 
     @property
     def known(self) -> Listing:
@@ -120,9 +136,20 @@ class Keeper:
         """What is known about the endpoint now."""
         session = self._session
         if session is None or session.rests:
-            return EndpointStatus(state="idle", version=session.version if session else "")
+            return EndpointStatus(state="idle", version=session.version if session else "", unhealthy=self._unhealthy())
         state = "down" if session.ended is not None else "up" if session.started else "starting"
-        return EndpointStatus(state=state, version=session.version, error=session.ended or "")
+        return EndpointStatus(
+            state=state, version=session.version, error=session.ended or "", unhealthy=self._unhealthy()
+        )
+
+    def _unhealthy(self) -> str:
+        """Why it is not well: it is down, its last call failed a while ago at most, or it does what no server may."""
+        session = self._session
+        if session is not None and session.ended is not None and not session.rests:
+            return session.ended
+        if self._trouble is not None and self._clock.monotonic() - self._trouble[1] < TROUBLE_S:
+            return self._trouble[0]
+        return "; ".join(session.manners.offences) if session is not None else ""
 
     def close(self) -> set[asyncio.Task[None]]:
         """End the server for good; the tasks are done when its processes are gone."""

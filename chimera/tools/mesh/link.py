@@ -5,6 +5,7 @@ import os
 import shutil
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from chimera.core.settings import Settings
 from chimera.tools.mesh import child
 from chimera.tools.mesh.lines import line_encoding
 from chimera.tools.mesh.oauth import Tokens
+from chimera.tools.mesh.ports import listening_port
 from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.untrusted import one_line
 from chimera.tools.mesh.web import BoundedClient
@@ -27,8 +29,10 @@ ENVELOPE_BYTES = 65_536
 class Link:
     """The connection to one server, for one session."""
 
-    def __init__(self, spec: ServerSpec, settings: Settings) -> None:
+    def __init__(self, spec: ServerSpec, settings: Settings, alarm: Callable[[str], None]) -> None:
+        """``alarm`` is called with the reason when the connection cannot come to be, as the SDK would wait on."""
         self._spec = spec
+        self._alarm = alarm
         self._limit = max(settings.tool_result_max_bytes, LISTING_BYTES) + ENVELOPE_BYTES
         self._log = settings.home.absolute() / "logs" / f"{spec.name}.log"
         self._bounds = [str(os.getpid()), str(self._log), str(settings.tool_memory_mb)]
@@ -70,6 +74,10 @@ class Link:
             encoding=line_encoding(self._limit),
         )
 
+    def opened_port(self) -> int | None:
+        """The port that a stdio server, or a process that it started, listens on. Looks into the file system."""
+        return listening_port(self._log) if self._spec.transport == "stdio" else None
+
     def withdraw(self, request_id: int) -> None:
         """Free what still waits for an answer that nobody wants."""
         if self._web is not None:
@@ -85,8 +93,8 @@ class Link:
         secret = {name: value.get_secret_value() for name, value in self._spec.headers.items()}
         oauth, trust = self._spec.oauth, self._trust or _trust()
         tokens = Tokens(oauth, SystemClock(), trust) if oauth is not None else None
-        apart = self._spec.transport == "sse"
-        self._web = BoundedClient(self._limit, secret, trust, tokens=tokens, answers_apart=apart)
+        stream = (self._spec.url, self._alarm) if self._spec.transport == "sse" else None
+        self._web = BoundedClient(self._limit, secret, trust, tokens=tokens, stream=stream)
         return self._web
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chimera.core.usable import schema_problem
 from chimera.tools.capability import Capability
-from chimera.tools.mesh.servers import ServerSpec
+from chimera.tools.mesh.servers import FIRST_PARTY, ServerSpec
 from chimera.tools.mesh.untrusted import one_line, paragraph
 
 TOOLS_MAX = 1_000
@@ -77,6 +77,8 @@ def _take(server: str, raw: Any, listing: Listing) -> str | None:
         return f"not a tool description: {one_line(error.errors()[0]['msg'])}"
     if tool.name in listing.tools:
         return "a second tool of this name; the first one is kept"
+    if server not in FIRST_PARTY and tool.name.lower().partition("__")[0] in FIRST_PARTY and "__" in tool.name:
+        return "its name imitates a tool of Chimera"
     if tool.inputSchema.get("type", "object") != "object":
         return "its arguments are not an object"
     for schema in (tool.inputSchema, tool.outputSchema):

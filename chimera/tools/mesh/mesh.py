@@ -20,7 +20,7 @@ from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.standins import stand_in
 from chimera.tools.mesh.trials import Trials, same_call
 from chimera.tools.mesh.untrusted import one_line
-from chimera.tools.mesh.upkeep import Circuits, Upkeep
+from chimera.tools.mesh.upkeep import Circuits, HealthBook, Upkeep
 
 EXIT_S = 8.0
 STARTS = 16
@@ -46,10 +46,12 @@ class ToolMesh:
         cache: Cache | None = None,
         screen: Screen | None = None,
         trials: Trials | None = None,
+        health: HealthBook | None = None,
     ) -> None:
         """What processes share, if they do: which endpoints fail, what quotas still allow, results that are kept.
 
-        ``screen``: which of the tools that a server lists may be used; ``trials``: whose calls a new version gets.
+        ``screen``: which of the tools that a server lists may be used; ``trials``: whose calls a new version gets;
+        ``health``: where it is written down which endpoints are well.
         """
         names = sorted(spec.name for spec in specs)
         if len(set(names)) != len(names):
@@ -61,7 +63,7 @@ class ToolMesh:
         self._trials = trials
         self._quotas = Quotas(LocalBuckets(clock), buckets)
         self._kept = KeptResults(cache) if cache is not None else None
-        self.upkeep = Upkeep(list(self._servers.values()), settings, clock, circuits)
+        self.upkeep = Upkeep(list(self._servers.values()), settings, clock, circuits, health)
         self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

@@ -38,6 +38,7 @@ class ServerStatus(Contract):
     dropped: list[str] = Field(default_factory=list, description="tools that cannot be used, each with its reason")
     version: str = Field(default="", description="name and version that the server gave")
     error: str = ""
+    unhealthy: str = Field(default="", description="why no replica is to be relied on now; empty when one is well")
     replicas: list[EndpointStatus] = Field(default_factory=list[EndpointStatus])
 
 
@@ -49,6 +50,13 @@ class Replica:
     load: Load
     breaker: Breaker
     place: int
+
+    def status(self) -> EndpointStatus:
+        """What is known about it now."""
+        found = self.keeper.status()
+        if self.breaker.is_open and not found.unhealthy:
+            return found.model_copy(update={"unhealthy": "it failed too often"})
+        return found
 
 
 @dataclass
@@ -123,7 +131,7 @@ class Replicas:
 
     def status(self) -> ServerStatus:
         """What is known about the server now."""
-        each = [replica.keeper.status() for replica in self.replicas]
+        each = [replica.status() for replica in self.replicas]
         best = min(each, key=lambda one: ("up", "idle", "starting", "down").index(one.state))
         dropped = next((found for one in self.replicas if (found := one.keeper.known.dropped)), dict[str, str]())
         return ServerStatus(
@@ -134,6 +142,7 @@ class Replicas:
             dropped=[f"{tool}: {why}" for tool, why in sorted(dropped.items())],
             version=best.version,
             error=best.error,
+            unhealthy=each[0].unhealthy if all(one.unhealthy for one in each) else "",
             replicas=each if len(each) > 1 else [],
         )
 

@@ -52,6 +52,11 @@ def kind_of(raw: bytes | bytearray) -> Kind:
     return Kind.ANSWER if known else Kind.OTHER
 
 
+def answers(raw: bytes | bytearray, request_id: int) -> bool:
+    """Whether ``raw``, which is an answer, is one to this request."""
+    return str(cast("dict[str, object]", pydantic_core.from_json(raw)).get("id")) == str(request_id)
+
+
 def _is_plain_answer(message: object) -> bool:
     """Whether it is an answer as almost all are, seen without building the SDK's models, which will do it once more."""
     if not isinstance(message, dict) or message.keys() != _PLAIN:

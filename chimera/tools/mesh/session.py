@@ -6,7 +6,6 @@ breaks cancels that task. So the task here does nothing but own the session; cal
 
 import asyncio
 import contextvars
-import logging
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -19,13 +18,11 @@ from chimera.tools.capability import Capability
 from chimera.tools.mesh.failures import Lost, meaning, reason_of
 from chimera.tools.mesh.link import Link
 from chimera.tools.mesh.listing import Listing, Screen, fetch_tools, to_listing
+from chimera.tools.mesh.manners import Manners
 from chimera.tools.mesh.servers import ServerSpec
 from chimera.tools.mesh.untrusted import one_line
 
 NOTICE_S = 5.0
-# What the SDK logs about broken servers goes where the application sends it, and not by default to the terminal.
-for _name in ("mcp", "client"):
-    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 class Session:
@@ -40,11 +37,12 @@ class Session:
         self.rests = False
         self.listing = Listing()
         self.version = ""
+        self.manners = Manners()
         self._spec = spec
         self._settings = settings
         self._starts = starts
         self._screen = screen
-        self._link = Link(spec, settings)
+        self._link = Link(spec, settings, self.stop)
         self._session: ClientSession | None = None
         self._pending: set[asyncio.Task[types.CallToolResult]] = set()
         self._withdrawn: asyncio.Queue[int | None] = asyncio.Queue()
@@ -102,6 +100,7 @@ class Session:
             if not answer.done():
                 answer.cancel()
                 if request_id:
+                    self.manners.withdrew(request_id[0])
                     self._withdrawn.put_nowait(request_id[0])
         if not done:
             raise TimeoutError
@@ -143,6 +142,7 @@ class Session:
         async with AsyncExitStack() as stack:
             async with self._starts:
                 connection = await asyncio.to_thread(self._link.connection)
+                connection["session_kwargs"] = {"message_handler": self.manners.unexpected}
                 client = MultiServerMCPClient({self._spec.name: connection})
                 session = await stack.enter_async_context(client.session(self._spec.name, auto_initialize=False))
                 try:
@@ -160,11 +160,14 @@ class Session:
         try:
             async with asyncio.timeout(seconds):
                 hello = await session.initialize()
+                self.manners.watch(session)
                 raw = await fetch_tools(session) if hello.capabilities.tools else []
                 listing = await asyncio.to_thread(to_listing, self._spec.name, raw)
                 self.listing = await self._screen(self._spec, listing) if self._screen else listing
         except TimeoutError:
-            raise ToolServerDown(f"it did not start within {seconds:g} s{self._link.hint}") from None
+            port = await asyncio.to_thread(self._link.opened_port)
+            instead = f", but opened port {port}" if port else ""
+            raise ToolServerDown(f"it did not start within {seconds:g} s{instead}{self._link.hint}") from None
         except Exception as error:  # noqa: BLE001 - the first words of a stranger can be wrong in any way
             raise ToolServerDown(f"{reason_of(error)}{self._link.hint}") from None
         self.version = one_line(f"{hello.serverInfo.name} {hello.serverInfo.version}", 100)

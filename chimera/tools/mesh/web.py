@@ -4,8 +4,9 @@ Without it one refused connection, one error status or one broken stream ends th
 leaves a call waiting for ever; and an answer is read whole, whatever its size.
 """
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,13 +15,16 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from chimera.core.errors import ToolServerDown
-from chimera.tools.mesh.bodies import events, whole
+from chimera.tools.mesh.bodies import endpoint_checked, event_of, events, merged, whole
 from chimera.tools.mesh.faults import Fault, fault_answer
 from chimera.tools.mesh.oauth import Tokens
 
 CONNECT_S = 10.0
 NOTICE_S = 5.0
+TAKEN_S = 4.0
+"""HTTP+SSE: a server says so fast that it took a message. Until then no other can be sent, not even a withdrawal."""
 ACCEPTED, UNAUTHORIZED, NOT_FOUND = 202, 401, 404
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol)
 _JSON, _EVENTS = "application/json", "text/event-stream"
 
 
@@ -41,17 +45,21 @@ class BoundedClient(httpx.AsyncClient):
         trust: ssl.SSLContext,
         *,
         tokens: Tokens | None = None,
-        answers_apart: bool = False,
+        stream: tuple[str, Callable[[str], None]] | None = None,
     ) -> None:
-        """``tokens``: requests are made with one. ``answers_apart``: answers come on the stream of a GET (HTTP+SSE)."""
+        """``tokens``: requests are made with one. ``stream``: answers come on the stream of a GET (HTTP+SSE).
+
+        From there: its URL, and whom to tell when it names an endpoint elsewhere. The SDK does not go there, and waits.
+        """
         # No read deadline: each call has its own, and withdraw() ends what is left of it.
         timeout = httpx.Timeout(None, connect=CONNECT_S)
         # A compressed answer could unfold to any size.
         super().__init__(headers={**headers, "Accept-Encoding": "identity"}, timeout=timeout, verify=trust)
         self._tokens = tokens
-        self._answers_apart = answers_apart
+        self._stream = stream
         self._limit = limit
         self._waits: dict[int, anyio.CancelScope] = {}
+        self._refused: asyncio.Queue[bytes] = asyncio.Queue()
 
     def withdraw(self, request_id: int) -> None:
         """Stop waiting for an answer that nobody wants any more, and free its connection."""
@@ -65,15 +73,17 @@ class BoundedClient(httpx.AsyncClient):
         if request.method == "GET":
             response = await self._send(request, **options)
             if response.is_success and isinstance(response.stream, httpx.AsyncByteStream):
-                response.stream = _Body(response.stream, self._events(response.stream))
+                screened = self._events(response.stream)
+                if self._stream is not None:
+                    screened = merged(screened, self._refused)
+                response.stream = _Body(response.stream, screened)
             return response
         try:
             message = _Sent.model_validate_json(request.content)
         except ValidationError:
             message = _Sent()
-        if self._answers_apart:
-            options["stream"] = True
-            return await _bare(await self._send(request, **options))
+        if self._stream is not None:
+            return await self._hand_over(request, options, message)
         if message.method is None or not isinstance(message.id, int):
             return await self._tell(request, options, status=202)
         return await self._ask(request, options, message.id, opening=message.method == "initialize")
@@ -91,8 +101,30 @@ class BoundedClient(httpx.AsyncClient):
             response = await super().send(request, **options)
         return response
 
+    async def _hand_over(self, request: httpx.Request, options: dict[str, Any], message: _Sent) -> httpx.Response:
+        """HTTP+SSE: send what is answered on another stream. When it is not taken, that stream says so at once."""
+        options["stream"] = True
+        fault, reason = Fault.LOST, f"the server did not take the message within {TAKEN_S:g} s"
+        with anyio.move_on_after(TAKEN_S):
+            try:
+                response = await _bare(await self._send(request, **options))
+                if response.is_success:
+                    return response
+                said = "redirects it, which is not followed" if response.is_redirect else "refused it"
+                fault, reason = Fault.REFUSED, f"the server answered HTTP {response.status_code}: it {said}"
+            except _NOT_SENT as error:
+                fault, reason = Fault.NOT_SENT, _cannot_connect(error)
+            except ToolServerDown as error:  # no token
+                fault, reason = Fault.NOT_SENT, error.message
+            except httpx.HTTPError as error:
+                fault, reason = Fault.LOST, f"the connection was lost: {type(error).__name__}"
+        if message.method is not None and isinstance(message.id, int):
+            self._refused.put_nowait(event_of(fault_answer(message.id, fault, reason)))
+        return httpx.Response(ACCEPTED, request=request)
+
     def _events(self, source: httpx.AsyncByteStream) -> AsyncIterator[bytes]:
-        return events(self._chunks(source, None), self._limit, None, opening=self._answers_apart)
+        found = events(self._chunks(source, None), self._limit, None, opening=self._stream is not None)
+        return found if self._stream is None else endpoint_checked(found, *self._stream)
 
     async def _tell(self, request: httpx.Request, options: dict[str, Any], status: int) -> httpx.Response:
         """Send what needs no answer. The next request finds out whether the server is there."""
@@ -116,8 +148,8 @@ class BoundedClient(httpx.AsyncClient):
                 response = await self._send(request, **options)
         except ToolServerDown as error:  # no token
             return instead(Fault.NOT_SENT, error.message)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-            return instead(Fault.NOT_SENT, f"cannot connect: {error or type(error).__name__}")
+        except _NOT_SENT as error:
+            return instead(Fault.NOT_SENT, _cannot_connect(error))
         except httpx.HTTPError as error:
             return instead(Fault.LOST, f"the connection was lost: {type(error).__name__}")
         if scope.cancelled_caught:
@@ -157,6 +189,10 @@ class BoundedClient(httpx.AsyncClient):
                 yield scope
             finally:
                 self._waits.pop(request_id, None)
+
+
+def _cannot_connect(error: Exception) -> str:
+    return f"cannot connect: {error or type(error).__name__}"
 
 
 class _Body(httpx.AsyncByteStream):
