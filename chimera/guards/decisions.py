@@ -191,6 +191,17 @@ class Decisions:
         """
         await self._people.require(by, "audit.export", Entity(Uid("Tenant", tenant), {"tenant": tenant}), tenant)
 
+    # --- tool servers ----------------------------------------------------------------------------------------------
+
+    async def may_change_tools(self, by: str) -> None:
+        """Let somebody register tool servers, and say which of them and which versions serve.
+
+        Raises:
+            GuardRejected: ``by`` may not.
+        """
+        everywhere = Entity(Uid("Tenant", POLICY_TENANT), {"tenant": POLICY_TENANT})
+        await self._people.require(by, "tools.change", everywhere, POLICY_TENANT)
+
     async def _anew(
         self,
         before: ReviewItem,

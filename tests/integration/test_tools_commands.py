@@ -113,6 +113,24 @@ def test_from_the_catalogue_by_name_with_versions_and_a_trial(place: Path) -> No
     assert document("tools", "pin", "payments", "--off")["enabled"] is False
 
 
+def test_who_may_not_change_the_registry_changes_nothing_and_is_on_the_record(place: Path) -> None:
+    """Proves FR-557."""
+    entry = {"command": sys.executable, "args": ["-m", "none"], "version": "1.0.0"}
+    (place / "other.json").write_text(json.dumps({"mcpServers": {"other": entry}}))
+    refused = chimera("add", "other.json", "--by", "mallory", code=6)
+    assert "'mallory' is not enrolled" in refused
+    assert "other" not in chimera("ls", "--registered")
+    chimera("add", "other.json")
+    enrolled = CliRunner().invoke(app, ["principal", "add", "rita", "--role", "reviewer"])
+    assert enrolled.exit_code == 0, enrolled.output
+    for change in (("--off",), ("1.0.0",), ("--back",), ("--ask",)):
+        assert "'rita' may not do tools.change" in chimera("pin", "other", *change, "--by", "rita", code=6)
+    assert document("tools", "pin", "other")["enabled"] is True
+    events = document("audit", "tail", "--count", "50")["events"]
+    refused_to = [event["actor"] for event in events if event["kind"] == "permission.refused"]
+    assert refused_to == ["mallory", *["rita"] * 4]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -95,6 +95,7 @@ OF_PEOPLE = [
     ("principal.remove", SOMEBODY),
     ("permission.grant", SOMEBODY),
     ("audit.export", TENANT),
+    ("tools.change", TENANT),
 ]
 MAY = {
     ("worker", "tool.call", TOOL),

@@ -16,6 +16,7 @@ from chimera.core.errors import InputError
 
 if TYPE_CHECKING:
     from chimera.core.settings import Settings
+    from chimera.guards.decisions import Decisions
     from chimera.tools.registry.formats.reading import Read
     from chimera.tools.registry.gate import PinGate
     from chimera.tools.registry.registry import Registered, Registry
@@ -30,6 +31,7 @@ class Opened:
     settings: "Settings"
     registry: "Registry"
     gate: "PinGate"
+    decisions: "Decisions"
 
 
 @asynccontextmanager
@@ -40,9 +42,10 @@ async def opened() -> AsyncGenerator[Opened]:
     from chimera.tools.registry.registry import Registry
 
     async with open_records() as records:
-        clock, changes = SystemClock(), records.oversight().tool_changes
+        clock, oversight = SystemClock(), records.oversight()
+        changes = oversight.tool_changes
         gate = PinGate(records.pool, changes.pins, records.audit, clock, changes)
-        yield Opened(records.settings, Registry(records.pool, records.audit, clock), gate)
+        yield Opened(records.settings, Registry(records.pool, records.audit, clock), gate, oversight.decisions)
 
 
 def add_command(
@@ -89,8 +92,10 @@ async def _add(read: "Read", by: str | None) -> tuple[list[dict[str, Any]], list
     added: list[dict[str, Any]] = []
     known: list[dict[str, Any]] = []
     async with opened() as parts:
+        who = local_user() if by is None else by
+        await parts.decisions.may_change_tools(who)
         for entry in read.entries:
-            is_new = await parts.registry.add(entry, local_user() if by is None else by)
+            is_new = await parts.registry.add(entry, who)
             told = {"name": entry.name, "version": entry.version, "identity": entry.identity, "needs": missing(entry)}
             (added if is_new else known).append(told)
     return added, known
@@ -127,6 +132,8 @@ async def _pin(
 
     async with opened() as parts:
         who = local_user() if by is None else by
+        if version is not None or back or ask or on is not None:
+            await parts.decisions.may_change_tools(who)
         if version is not None:
             await parts.registry.choose(name, version, who, share=share)
         elif back:

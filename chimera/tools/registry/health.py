@@ -1,4 +1,4 @@
-"""How registered servers are found in use, written into the registry, for `chimera tools doctor` and other processes."""
+"""How registered servers are found in use, written into the registry, for the doctor and for other processes."""
 
 from collections.abc import Sequence
 
