@@ -42,8 +42,9 @@ class ServerStore:
         return await fetch(
             self._pool,
             "SELECT v.*, coalesce((SELECT jsonb_agg(jsonb_build_object('place', r.place, 'health', r.health, "
-            "'reason', r.reason) ORDER BY r.place) FROM tool_replicas r WHERE r.server = v.server "
-            "AND r.version = v.version), '[]') AS replicas FROM tool_versions v WHERE v.server = %s "
+            "'reason', r.reason, 'checked_at', r.checked_at) ORDER BY r.place) FROM tool_replicas r "
+            "WHERE r.server = v.server AND r.version = v.version), '[]') AS replicas "
+            "FROM tool_versions v WHERE v.server = %s "
             "ORDER BY v.added_at",
             (name,),
         )

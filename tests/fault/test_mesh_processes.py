@@ -35,6 +35,23 @@ async def main():
 
 asyncio.run(main())
 """
+QUIET = """
+import logging
+import anyio
+from mcp import ClientSession
+import chimera.tools.mesh.manners
+
+async def main():
+    (to_us, ours), (from_us, theirs) = (anyio.create_memory_object_stream(0) for _ in range(2))
+    ours.close()
+    async with ClientSession(ours, from_us):
+        await anyio.wait_all_tasks_blocked()
+    for stream in (to_us, theirs):
+        stream.close()
+
+anyio.run(main)
+print(logging.getLogger().handlers)
+"""
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tie to the parent exists on Linux only")
 
 
@@ -93,6 +110,14 @@ async def test_kill_9_of_the_owner_leaves_no_orphan(tmp_path: Path) -> None:
     await owner.wait()
     for pid in left:
         await gone(pid)
+
+
+async def test_a_session_that_ends_early_gives_the_root_logger_no_handler() -> None:
+    """Proves FR-558."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", QUIET, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert await process.communicate() == (b"[]\n", b"")
 
 
 @linux_only

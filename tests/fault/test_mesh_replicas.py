@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from chimera.bench.mesh.servers import Remote, local, remote
 from chimera.core.clock import ManualClock, SystemClock
-from chimera.core.errors import SettingsInvalid, ToolFailed, ToolServerDown
+from chimera.core.errors import SettingsInvalid, StoreUnavailable, ToolFailed, ToolServerDown
 from chimera.core.settings import Settings
 from chimera.store.circuits import RedisCircuits
 from chimera.store.embedded import Endpoints
@@ -26,7 +26,7 @@ from chimera.tools.capability import Capability
 from chimera.tools.mesh.mesh import ToolMesh
 from chimera.tools.mesh.replicas import Call, Replicas
 from chimera.tools.mesh.servers import ServerSpec, configured
-from chimera.tools.mesh.upkeep import Upkeep
+from chimera.tools.mesh.upkeep import LATE_S, Upkeep
 
 RAW = Path(__file__).parents[1] / "servers" / "raw.py"
 
@@ -167,6 +167,69 @@ def replicas(one: ServerSpec) -> Replicas:
 async def test_without_redis_each_process_knows_what_it_found(tmp_path: Path) -> None:
     async with open_redis("redis://127.0.0.1:1") as redis:
         assert await RedisCircuits(redis).share({"a": 1.0}) == {}
+
+
+class Book:
+    """Writes health down, after it failed a few times."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.noted: list[tuple[str, int, str]] = []
+
+    async def note(self, server: str, number: int, unhealthy: str) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("the database is away")
+        self.noted.append((server, number, unhealthy))
+
+
+async def test_the_housekeeping_survives_what_goes_wrong_in_it_and_says_so(
+    servers: tuple[Remote, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Proves FR-555."""
+    monkeypatch.setattr("chimera.tools.mesh.upkeep.TICK_S", 0.01)
+    server, _ = servers
+    clock, book = ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), Book(failures=1_000_000)
+    async with ToolMesh([spec(server.urls[0])], Settings(home=tmp_path), clock, health=book) as mesh:
+        assert mesh.upkeep.problem == ""
+        await mesh.capabilities()
+        async with asyncio.timeout(10):
+            while not mesh.upkeep.problem:  # noqa: ASYNC110 - nothing tells that it failed
+                await asyncio.sleep(0.01)
+        assert "the database is away" in mesh.upkeep.problem
+        assert await read(mesh, 3) == ["0", "1", "2"], "calls go on"
+        book.failures = 0
+        async with asyncio.timeout(10):
+            while mesh.upkeep.problem:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        assert book.noted == [("web", 0, "")]
+        assert [record.levelname for record in caplog.records if record.name.endswith("upkeep")] == ["ERROR", "WARNING"]
+        monkeypatch.setattr("chimera.tools.mesh.upkeep.TICK_S", 600)
+        await asyncio.sleep(0.05)
+        clock.advance(LATE_S + 1)
+        assert "has not run for" in mesh.upkeep.problem
+
+
+async def test_health_is_noted_when_it_changes(servers: tuple[Remote, Path], tmp_path: Path) -> None:
+    """Proves FR-552."""
+    server, _ = servers
+    book = Book()
+    async with ToolMesh([spec(*server.urls[:2])], Settings(home=tmp_path), health=book) as mesh:
+        await mesh.upkeep.note()
+        assert book.noted == [], "of what never ran nothing is known"
+        await mesh.capabilities()
+        await mesh.upkeep.note()
+        await mesh.upkeep.note()
+        assert book.noted == [("web", 0, ""), ("web", 1, "")]
+        await server.mood("garbage", 0)
+        try:
+            await read(mesh, 12)
+        finally:
+            await server.mood("well", 0)
+        await mesh.upkeep.note()
+        assert book.noted[2:] == [("web", 0, "the answer is not a valid MCP message")]
+        assert [bool(one.unhealthy) for one in mesh.status()[0].replicas] == [True, False]
+        assert mesh.status()[0].unhealthy == "", "one of them is well"
 
 
 async def test_unused_sessions_are_ended_and_come_back_at_need(servers: tuple[Remote, Path], tmp_path: Path) -> None:

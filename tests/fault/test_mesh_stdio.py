@@ -1,7 +1,7 @@
 """Proves that a stdio server with any bad habit harms only its own calls: each gets an error with a code, the session
 or its replacement works on, and neither memory nor the terminal suffers.
 
-Proves FR-73, FR-74.
+Proves FR-73, FR-74 and FR-556.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ async def test_no_bad_server_loses_the_others(tmp_path: Path) -> None:
         assert {status.state for status in mesh.status()} == {"idle"}
         names = [tool.name for tool in await mesh.capabilities()]
         state = {status.name: status for status in mesh.status()}
-        assert [name for name in names if not name.startswith("well__")] == ["messy__good"]
+        assert [name for name in names if not name.startswith("well__")] == ["messy__good", "messy__tree"]
         assert "well__echo" in names
         assert names == sorted(names)
         assert {name: status.state for name, status in state.items()} == {
@@ -84,7 +84,7 @@ async def test_no_bad_server_loses_the_others(tmp_path: Path) -> None:
 
 async def test_unusable_tools_are_dropped_with_their_reasons(tmp_path: Path) -> None:
     async with ToolMesh([spec("messy", "messy")], Settings(home=tmp_path)) as mesh:
-        (good,) = await mesh.capabilities()
+        good, tree = await mesh.capabilities()
         assert good.description == "[31mfirst", "the first of two, without what steers a terminal"
         dropped = dict(line.split(": ", 1) for line in mesh.status()[0].dropped)
         assert "second tool of this name" in dropped["good"]
@@ -93,6 +93,9 @@ async def test_unusable_tools_are_dropped_with_their_reasons(tmp_path: Path) -> 
         assert "not an object" in dropped["no_object"]
         assert "another document" in dropped["remote_schema"]
         assert "too complex" in dropped["loop_schema"]
+        assert tree.name == "messy__tree", "a schema that says how a list goes on can be used"
+        assert "imitates a tool of Chimera" in dropped["files__write_artifact"]
+        assert "imitates a tool of Chimera" in dropped["Trends__analyze_trends"]
         assert "not valid" in dropped["bad_output"]
         assert "not a tool description" in dropped["no_schema"]
         assert "not a tool description" in dropped["(no name)"]
@@ -107,6 +110,7 @@ async def test_unusable_tools_are_dropped_with_their_reasons(tmp_path: Path) -> 
         ("error", ToolRefused, "bad arguments"),
         ("wrong", ToolFailed, "not a valid tool result"),
         ("half", ToolFailed, "not a valid MCP message"),
+        ("latin", ToolFailed, "not a valid MCP message"),
         ("nonesuch", ToolUnknown, "no such tool"),
         ("die", ToolServerDown, "whether the call took effect is unknown"),
         ("flood", ToolServerDown, "floods its output"),

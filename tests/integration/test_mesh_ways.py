@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -63,6 +64,32 @@ async def test_a_server_over_sse_is_used_like_any_other(port: int, tmp_path: Pat
         assert (await page(mesh, "older__page")).startswith("page 7")
         with pytest.raises(ToolRefused):
             await mesh.call("older__page", {"number": "x"}, scope="m", idempotency_key="k")
+
+
+async def test_a_message_that_a_server_over_sse_does_not_take_is_an_error_at_once(port: int, tmp_path: Path) -> None:
+    """Proves FR-554: long before the deadline, with what is known of the call; the session works on."""
+    async with ToolMesh([older(port)], Settings(home=tmp_path)) as mesh, httpx.AsyncClient() as client:
+        await mesh.capabilities()
+        for mood, told in (
+            ("503", "HTTP 503: it refused it"),
+            ("307", "HTTP 307: it redirects it, which is not followed"),
+            ("silent", "did not take the message within 4 s"),
+        ):
+            await client.put(f"http://127.0.0.1:{port}/messages-as/{mood}")
+            with pytest.raises(ToolServerDown, match=told) as caught:
+                await mesh.call("older__note", {"text": "x"}, scope="m", idempotency_key="k", deadline_s=120)
+            assert caught.value.context["outcome"] == "unknown"
+            assert told in mesh.status()[0].unhealthy
+            await client.put(f"http://127.0.0.1:{port}/messages-as/well")
+            assert (await page(mesh, "older__page")).startswith("page 7")
+            assert mesh.status()[0].unhealthy == ""
+
+
+async def test_a_server_over_sse_that_names_an_endpoint_elsewhere_is_down_at_once(port: int, tmp_path: Path) -> None:
+    spec = ServerSpec(name="older", transport="sse", url=f"http://127.0.0.1:{port}/elsewhere/sse")
+    async with ToolMesh([spec], Settings(home=tmp_path, tool_start_timeout_s=600)) as mesh:
+        assert await mesh.capabilities() == []
+        assert "an endpoint at another address" in mesh.status()[0].unhealthy
 
 
 async def test_a_token_is_got_renewed_and_never_shown(

@@ -1,9 +1,10 @@
 """``chimera tools`` from the catalogue to a held change, as a person at a terminal goes through it.
 
-Proves FR-515 and FR-516: servers are added from a file or by name, listed, shown, started and pinned; a changed one is
-held and answered on the queue; every command has its JSON form, and every mistake its remedy.
+Proves FR-515, FR-516 and FR-552: servers are added from a file or by name, listed, shown, started and pinned; a changed
+one is held and answered on the queue; every command has its JSON form, and every mistake its remedy.
 """
 
+import asyncio
 import contextlib
 import json
 import sys
@@ -14,9 +15,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from chimera.cli.commands.tools_registry import opened
 from chimera.cli.main import app
+from chimera.core.clock import SystemClock
 from chimera.guards.permissions.first import local_user
 from chimera.store.embedded import Endpoints
+from chimera.tools.registry.health import RegistryHealth
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"PYTHONPATH": str(ROOT)}
@@ -62,6 +66,14 @@ def offer(place: Path, *tools: dict[str, Any]) -> None:
     (place / "shop.json").write_text(json.dumps({"vendor": "Shop", "tools": list(tools)}))
 
 
+async def found_in_use(name: str, unhealthy: str) -> None:
+    """What a mission would find about the server."""
+    async with opened() as parts:
+        servers = await parts.registry.all()
+        await RegistryHealth(servers, parts.registry.store, SystemClock()).note(name, 0, unhealthy)
+        await RegistryHealth(servers, parts.registry.store, SystemClock()).note("of-a-file", 0, unhealthy)
+
+
 def test_from_a_file_to_a_held_change_and_its_answer(place: Path) -> None:
     offer(place, TOOL)
     args = ["-m", "chimera.sim.vendors", str(place / "shop.json")]
@@ -79,6 +91,12 @@ def test_from_a_file_to_a_held_change_and_its_answer(place: Path) -> None:
     assert (found["tools"], found["problems"]) == (1, [])
     assert [pin["tool"] for pin in document("tools", "pin", "shop")["pins"]] == ["search"]
     assert "up" in chimera("ls", "--registered")
+    asyncio.run(found_in_use("shop", "the answer is not a valid MCP message"))
+    (unwell,) = document("tools", "doctor", "shop", code=1)["servers"]
+    assert "was found not to be well" in unwell["problems"][0]
+    assert "not a valid MCP message" in unwell["problems"][0]
+    asyncio.run(found_in_use("shop", ""))
+    assert "can be run" in chimera("doctor", "shop")
 
     offer(place, {**TOOL, "input_schema": {"type": "object", "properties": {"send_to": {"type": "string"}}}})
     (held,) = document("tools", "doctor", "shop", "--start", code=1)["servers"]

@@ -23,6 +23,9 @@ TOOLS = {
     "big": READ,
     "noise": READ,
     "half": READ,
+    "latin": READ,
+    "other_id": READ,
+    "nap": READ,
     "evidence": READ,
     "picture": READ,
     "refuse": READ,
@@ -68,6 +71,8 @@ def tools() -> list[Any]:
         ]
     schema: dict[str, Any] = {"type": "object"}
     remote = {"type": "object", "properties": {"a": {"$ref": "https://example.com/schema.json"}}}
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
+    tree = {"type": "object", "properties": {"root": {"$ref": "#/$defs/node"}}, "$defs": {"node": node}}
     return [
         {"name": "good", "inputSchema": schema, "description": "\x1b[31mfirst"},
         {"name": "good", "inputSchema": schema, "description": "second"},
@@ -76,6 +81,9 @@ def tools() -> list[Any]:
         {"name": "no_object", "inputSchema": {"type": "string"}},
         {"name": "remote_schema", "inputSchema": remote},
         {"name": "loop_schema", "inputSchema": {"$ref": "#"}},
+        {"name": "tree", "inputSchema": tree},
+        {"name": "files__write_artifact", "inputSchema": schema},
+        {"name": "Trends__analyze_trends", "inputSchema": schema},
         {"name": "bad_output", "inputSchema": schema, "outputSchema": {"required": 7}},
         {"name": "no_schema"},
         "not even an object",
@@ -110,6 +118,13 @@ def call(request: int, name: str, given: dict[str, Any], meta: dict[str, Any]) -
             return text("still here")
         case "half":
             put(b'{"jsonrpc":"2.0","id":%d,"result":{"content":\n' % request)
+        case "latin":
+            put(b'{"jsonrpc":"2.0","id":%d,"result":{"content":[{"type":"text","text":"caf\xe9"}]}}\n' % request)
+        case "other_id":
+            send({"id": request + 1_000, "result": text("not yours")})
+        case "nap":
+            time.sleep(given["seconds"])
+            return text("slept")
         case "evidence":
             pieces = [
                 {"id": "row:1", "text": "seven", "source": "feed"},

@@ -1,9 +1,12 @@
 """An MCP server on loopback that is reached by other ways: over HTTP+SSE at /sse, and with a token at /mcp.
 
 It prints its port. ``POST /token`` gives a token to the client ``me`` with the secret ``canary-secret``; each token is
-good for two requests. The tool ``page`` reads, ``note`` writes; both say how often they ran.
+good for two requests. ``PUT /messages-as/MOOD`` has messages to /sse refused with the status MOOD, left without a word
+(``silent``) or taken (``well``); /elsewhere/sse names an endpoint at another address. The tool ``page`` reads, ``note``
+writes; both say how often they ran.
 """
 
+import asyncio
 import base64
 import secrets
 import socket
@@ -14,7 +17,7 @@ import uvicorn
 from mcp.server.fastmcp import FastMCP
 from mcp.types import ToolAnnotations
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 server: FastMCP[Any] = FastMCP("ways", json_response=True, stateless_http=True)
@@ -42,6 +45,7 @@ class Doors:
 
     def __init__(self) -> None:
         self.web, self.older = server.streamable_http_app(), server.sse_app()
+        self.mood = "well"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -54,6 +58,16 @@ class Doors:
             tokens[asked] = tokens.get(asked, 0) - 1
             refused = tokens[asked] < 0
             await (JSONResponse({}, 401) if refused else self.web)(scope, receive, send)
+        elif scope["path"].startswith("/messages-as/"):
+            self.mood = scope["path"].removeprefix("/messages-as/")
+            await JSONResponse({})(scope, receive, send)
+        elif scope["path"] == "/elsewhere/sse":
+            event = "event: endpoint\ndata: http://127.0.0.2:9/latest/meta-data\n\n"
+            await PlainTextResponse(event, media_type="text/event-stream")(scope, receive, send)
+        elif scope["method"] == "POST" and self.mood == "silent":
+            await asyncio.Event().wait()
+        elif scope["method"] == "POST" and self.mood != "well":
+            await JSONResponse({}, int(self.mood), {"Location": "http://127.0.0.2:9/"})(scope, receive, send)
         else:
             await self.older(scope, receive, send)
 

@@ -1,7 +1,8 @@
 """A streamable HTTP MCP server on the standard library alone that breaks the protocol. It prints its port.
 
-``/FAULT`` behaves until the tool ``broken`` is called, ``/start/FAULT`` never does. The other tools work on every path:
-``ok``, ``append`` writes, ``hang`` waits to be cancelled, ``stubborn`` for the client to hang up, ``die`` ends all.
+``/FAULT`` behaves until the tool ``broken`` is called, ``/start/FAULT`` never does; ``/PORT/inside`` redirects there.
+The other tools work on every path: ``ok``, ``append`` writes, ``hang`` waits to be cancelled, ``stubborn`` for the
+client to hang up, ``die`` ends all.
 ``web.py PORT`` listens there, so that it can be started again; it knows no sessions of an earlier life.
 """
 
@@ -140,6 +141,14 @@ class Handler(BaseHTTPRequestHandler):
                 self.connection.close()
             case "packed":
                 self.reply(200, JSON, b"\x1f\x8b", Content_Encoding="gzip")
+            case "latin":
+                self.reply(200, JSON, b'{"jsonrpc":"2.0","id":%d,"result":{"content":[],"x":"caf\xe9"}}' % request)
+            case "other-id":
+                self.reply(200, JSON, answer(request + 1, {"content": []}))
+            case "other-id-event":
+                self.stream(EVENTS, b"data: " + answer(request + 1, {"content": []}) + b"\n\n", 0)
+            case "inside":
+                self.reply(307, JSON, b"", Location=f"http://127.0.0.1:{self.path.split('/')[1]}/latest/meta-data")
             case "elsewhere":
                 self.reply(307, JSON, b"", Location="http://127.0.0.2:9/")
             case _:

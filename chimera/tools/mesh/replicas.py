@@ -222,7 +222,8 @@ class Replicas:
 
 
 def _late(call: Call, server: str, sent: bool) -> ToolTimeout:
-    why = f"no answer within {call.seconds:g} s" if sent else f"the server is still starting after {call.seconds:g} s"
+    seconds = f"{call.seconds:.3g} s"
+    why = f"no answer within {seconds}" if sent else f"the server is still starting after {seconds}"
     return ToolTimeout(f"{call.name}: {why}; {_outcome(sent)}", **_context(call, server, sent))
 
 
