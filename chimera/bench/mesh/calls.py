@@ -10,7 +10,7 @@ from typing import Any
 from langchain_mcp_adapters.client import MultiServerMCPClient
 from langchain_mcp_adapters.sessions import Connection
 
-from chimera.bench.mesh.servers import local, memory_mb, remote
+from chimera.bench.mesh.servers import children_mb, local, memory_mb, remote
 from chimera.core.settings import Settings
 from chimera.tools.mesh.mesh import ToolMesh
 from chimera.tools.mesh.servers import ServerSpec
@@ -103,12 +103,13 @@ async def _per_second(call: Call, count: int) -> float:
 
 
 async def scale_figures(folder: Path, *, quick: bool) -> dict[str, float]:
-    """Many servers connected at once from one process: memory of it, and the time until all have told their tools."""
+    """Many servers connected at once from one process: its memory, theirs, and the time until all told their tools."""
     http, stdio = (12, 2) if quick else (200, 50)
     settings, effects = Settings(home=folder), folder / "effects"
     settings = settings.model_copy(update={"tool_start_timeout_s": 120.0})
     before = memory_mb()
     async with remote(effects, http) as server:
+        beside = children_mb()
         specs = [ServerSpec(name=f"web-{n}", transport="http", url=url) for n, url in enumerate(server.urls)]
         specs += [local(f"piped-{n}", effects) for n in range(stdio)]
         async with ToolMesh(specs, settings) as mesh:
@@ -121,12 +122,13 @@ async def scale_figures(folder: Path, *, quick: bool) -> dict[str, float]:
                     group.create_task(
                         mesh.call(f"{spec.name}__{TOOL}", _ARGUMENTS, scope="bench", idempotency_key="once")
                     )
-            after = memory_mb()
+            after, servers = memory_mb(), children_mb()
     return {
         "connected_http": http,
         "connected_stdio": stdio,
         "connected": up,
         "connect_s": round(took, 2),
         "connected_mb": round(after - before, 1),
+        "mb_per_stdio_server": round((servers - beside) / stdio, 1),
         "tools_listed": len(tools),
     }

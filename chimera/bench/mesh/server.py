@@ -24,7 +24,7 @@ MOODS = ("well", "slow", "flaky", "garbage", "hanging")
 _SLOW_S = 50 * WORK_S
 _FLAKY_SHARE = 0.3
 _READS = types.ToolAnnotations(readOnlyHint=True)
-_TOOLS = {"echo": _READS, "read": _READS, "write": types.ToolAnnotations(destructiveHint=True)}
+TOOLS = {"echo": _READS, "read": _READS, "write": types.ToolAnnotations(destructiveHint=True)}
 
 
 def tool_server(effects: Path) -> Server[Any]:
@@ -34,7 +34,7 @@ def tool_server(effects: Path) -> Server[Any]:
     @server.list_tools()
     async def list_tools() -> list[types.Tool]:
         schema = {"type": "object", "properties": {"text": {"type": "string"}}}
-        return [types.Tool(name=name, inputSchema=schema, annotations=hints) for name, hints in _TOOLS.items()]
+        return [types.Tool(name=name, inputSchema=schema, annotations=hints) for name, hints in TOOLS.items()]
 
     @server.call_tool()
     async def call_tool(name: str, arguments: dict[str, Any]) -> list[types.TextContent]:

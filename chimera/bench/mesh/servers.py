@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -60,7 +60,24 @@ def local(name: str, effects: Path) -> ServerSpec:
     return ServerSpec(name=name, transport="stdio", command=sys.executable, args=["-m", _MODULE, "stdio", str(effects)])
 
 
-def memory_mb() -> float:
-    """What this process holds in memory."""
-    pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
+def memory_mb(process: int | str = "self") -> float:
+    """What a process holds in memory, this one if no other is named."""
+    pages = int(Path(f"/proc/{process}/statm").read_text("utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def children_mb() -> float:
+    """What the processes that this one started hold in memory, with theirs; what several share counts for each."""
+    parents: dict[int, int] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            parents[int(file.parent.name)] = int(file.read_text("utf-8", "replace").rpartition(")")[2].split()[1])
+    ours, found = {os.getpid()}, set[int]()
+    while ours:
+        ours = {process for process, parent in parents.items() if parent in ours}
+        found |= ours
+    total = 0.0
+    for process in found:
+        with suppress(OSError):
+            total += memory_mb(process)
+    return total
