@@ -86,7 +86,7 @@ class Roles:
 
 @dataclass(frozen=True)
 class App:
-    """A running installation: its services, its saver and its graphs."""
+    """A running installation: its services, its saver and its graphs. ``calls``: how often callers called servers."""
 
     settings: Settings
     context: Context
@@ -95,6 +95,7 @@ class App:
     saver: GroupCommitSaver
     mesh: ToolMesh
     toolbox: Toolbox
+    calls: RedisBuckets
     mission: "CompiledStateGraph[Any, Any, Any, Any]"
     agent: "CompiledStateGraph[Any, Any, Any, Any]"
 
@@ -171,6 +172,7 @@ async def open_app(
             saver=saver,
             mesh=mesh,
             toolbox=toolbox,
+            calls=RedisBuckets(redis, prefix="chimera:calls"),
             mission=build_mission(checkpointer=saver),
             agent=agent,
         )

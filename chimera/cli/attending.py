@@ -84,22 +84,19 @@ async def conclude(swarm: "ChimeraSwarm", result: "MissionResult", showing: Show
     Raises:
         typer.Exit: always.
     """
-    from chimera.cli.view.outcome import document, exit_code, present
+    from chimera.cli.view.outcome import exit_code, present
     from chimera.review.reviewers import SCRIPTED
+    from chimera.swarm.telling import artifacts_of, told
 
-    artifacts = swarm.app.settings.home.absolute() / "artifacts"
-    reviews = await swarm.app.context.reviews.of_mission(result.mission_id)
-    answered = [row for row in reviews if row["decision"]]
-    scripted = any(row["decision"].get("reviewer") == SCRIPTED for row in answered)
-    open_items = [str(row["id"]) for row in reviews if row["state"] == "open"]
+    document = await told(swarm.app, result, **more)
     if showing.json:
-        emit(document(result, artifacts, reviewed_by_script=scripted, open_reviews=open_items, **more))
+        emit(document)
     else:
         notes = list(showing.notes)
-        if scripted:
+        if document["reviewed_by_script"]:
             notes.append(f"Questions to a human were answered by the {SCRIPTED}.")
-        present(result, artifacts, notes=notes)
-        _say_what_is_open(result, open_items)
+        present(result, artifacts_of(swarm.app), notes=notes)
+        _say_what_is_open(result, document["open_reviews"])
     raise typer.Exit(exit_code(result))
 
 

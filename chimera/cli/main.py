@@ -31,6 +31,7 @@ from chimera.cli.commands.resuming import (
     resume_command,
 )
 from chimera.cli.commands.run import run_command
+from chimera.cli.commands.serve import mcp_command, serve_command
 from chimera.cli.commands.servers import down_command, migrate_command
 from chimera.cli.commands.top import top_command
 from chimera.cli.commands.worker import worker_command
@@ -82,6 +83,7 @@ def version_command(json: Json = False) -> None:
 MISSIONS = "Missions"
 BACK = "Going on and going back"
 FLEET = "The fleet"
+SERVING = "For other agents"
 INSTALLATION = "This installation"
 
 for _name, _command, _panel in (
@@ -98,6 +100,8 @@ for _name, _command, _panel in (
     ("fork", fork_command, BACK),
     ("worker", worker_command, FLEET),
     ("top", top_command, FLEET),
+    ("serve", serve_command, SERVING),
+    ("mcp", mcp_command, SERVING),
     ("doctor", doctor_command, INSTALLATION),
     ("init", init_command, INSTALLATION),
     ("down", down_command, INSTALLATION),

@@ -41,6 +41,8 @@
     │   └── RunPoisonous                  CH706  workers died of it
     ├── PaymentRefused                    CH800  money stays where it is
     └── RemoteAgentError                  CH900  a peer failed or misbehaved
+        ├── CallerUnknown                 CH901  a call without a key that counts
+        └── CallerBusy                    CH902  a caller asks for too much at once
 
 Codes never change their meaning. A message is one line, holds no secret and no prompt text; ``context`` holds
 the ids that a log line needs. ``chimera errors`` prints this catalogue.
@@ -392,6 +394,21 @@ class RemoteAgentError(ChimeraError):
 
     code = "CH900"
     remedy = "Check the peer's card and status."
+
+
+class CallerUnknown(RemoteAgentError):
+    """The call has no key, or one that was never issued, was revoked or has ended."""
+
+    code = "CH901"
+    remedy = "Send `Authorization: Bearer KEY`; `chimera principal key NAME` issues one."
+
+
+class CallerBusy(RemoteAgentError):
+    """The caller asks for more at once than it may."""
+
+    code = "CH902"
+    remedy = "Wait, and call again; the settings server_calls_per_minute and server_missions say how much may be."
+    retryable = True
 
 
 def catalogue() -> list[type[ChimeraError]]:

@@ -73,6 +73,19 @@ class Settings(BaseSettings):
         default="on_threat", description="when a model is shown typed values of what others wrote instead of its text"
     )
 
+    server_hosts: list[str] = Field(
+        default_factory=list, description="names, with port if one is seen, by which others reach `chimera serve`"
+    )
+    server_origins: list[str] = Field(
+        default_factory=list, description="origins of web pages that may call the server, such as https://example.com"
+    )
+    server_files: Path | None = Field(
+        default=None, description="folder of which callers over the network may name files; none: they name no file"
+    )
+    server_calls_per_minute: PositiveInt = Field(default=600, description="requests of one principal to the server")
+    server_missions: PositiveInt = Field(default=16, description="missions that one principal may have running here")
+    server_body_max_bytes: PositiveInt = Field(default=1_000_000, description="largest request that the server reads")
+
     audit_key: Path | None = Field(
         default=None, description="PEM file of the Ed25519 key that signs the audit log; default: one in home"
     )

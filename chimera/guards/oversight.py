@@ -11,6 +11,7 @@ from chimera.guards.permissions.authorizer import Authorizer
 from chimera.guards.permissions.directory import Directory
 from chimera.guards.permissions.enrolling import Enrolment
 from chimera.guards.permissions.first import FirstStart
+from chimera.guards.permissions.keys import Keys
 from chimera.guards.permissions.people import People
 from chimera.guards.permissions.permitted import Permitted
 from chimera.guards.permissions.policies import shipped_policies
@@ -19,6 +20,7 @@ from chimera.guards.tool_changes import ToolChanges
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
 from chimera.store.grants import GrantStore
+from chimera.store.keys import KeyStore
 from chimera.store.pins import PinStore
 from chimera.store.policies import PolicyStore
 from chimera.store.postgres import Pool
@@ -34,6 +36,7 @@ class Oversight:
     directory: Directory
     people: People
     enrolment: Enrolment
+    keys: Keys
     permitted: Permitted
     incidents: Incidents
     proposals: Proposals
@@ -48,7 +51,7 @@ def oversee(
     policies = shipped_policies()
     directory = Directory(policies.model, clock)
     authorizer = Authorizer(policies, directory, clock)
-    principals, grants = PrincipalStore(pool), GrantStore(pool, audit, clock, new_id)
+    principals, grants, keys = PrincipalStore(pool), GrantStore(pool, audit, clock, new_id), KeyStore(pool)
     first = FirstStart(principals, audit, clock, FirstStart.of(settings))
     people = People(authorizer, principals, grants, audit, clock, first)
     incidents = Incidents(
@@ -67,7 +70,8 @@ def oversee(
         principals=principals,
         directory=directory,
         people=people,
-        enrolment=Enrolment(people, principals, audit, clock),
+        enrolment=Enrolment(people, principals, keys, audit, clock),
+        keys=Keys(pool, people, principals, keys, audit, clock),
         permitted=Permitted(authorizer, grants, clock, people=people),
         incidents=incidents,
         proposals=proposals,

@@ -64,7 +64,7 @@ class Settling:
         await self._people.require(
             decision.reviewer,
             "review.answer",
-            _question(asked),
+            question_entity(asked),
             asked.tenant,
             mission_id=asked.item.mission_id,
             answer=decision.action,
@@ -126,7 +126,7 @@ async def _nothing(_: Connection) -> list[AuditEvent]:
     return []
 
 
-def _question(asked: Asked) -> Entity:
+def question_entity(asked: Asked) -> Entity:
     """A question of a mission as the policies see it."""
     item = asked.item
     attributes = {

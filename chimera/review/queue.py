@@ -96,13 +96,19 @@ class ReviewQueue:
 
     async def pending(self, mission_id: str | None = None, limit: int = 200) -> list[ReviewItem]:
         """The open items, oldest first; of one mission, or of all."""
+        return [asked.item for asked in await self.open_items(mission_id=mission_id, limit=limit)]
+
+    async def open_items(
+        self, *, mission_id: str | None = None, tenant: str | None = None, limit: int = 200
+    ) -> list[Asked]:
+        """The open questions with whose they are, oldest first; of one mission, of one tenant, or all."""
         rows = await fetch(
             self._pool,
             "SELECT * FROM reviews WHERE state = 'open' AND (%(mission)s::uuid IS NULL OR mission_id = %(mission)s) "
-            "ORDER BY created_at, id LIMIT %(limit)s",
-            {"mission": mission_id, "limit": limit},
+            "AND (%(tenant)s::text IS NULL OR tenant = %(tenant)s) ORDER BY created_at, id LIMIT %(limit)s",
+            {"mission": mission_id, "tenant": tenant, "limit": limit},
         )
-        return [_item(row) for row in rows]
+        return [Asked(_item(row), str(row["tenant"]), None) for row in rows]
 
     async def of_mission(self, mission_id: str) -> list[dict[str, Any]]:
         """Every question of a mission with its answer, oldest first."""

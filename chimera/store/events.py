@@ -54,6 +54,17 @@ class EventBus:
         if self._sending is None:
             self._sending = asyncio.create_task(self._send_all())
 
+    async def ping(self) -> None:
+        """Return when Redis answers.
+
+        Raises:
+            StoreUnavailable: it does not.
+        """
+        try:
+            await cast("Any", self._redis).ping()
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis cannot be reached: {type(error).__name__}") from error
+
     async def flush(self) -> None:
         """Return when everything published so far has reached Redis, or was given up."""
         while self._sending is not None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +15,11 @@ _CARRIED = (
     "SELECT EXISTS (SELECT FROM runs AS r WHERE r.kind = 'mission' AND r.thread_id = missions.id::text "
     "AND r.state IN ('delayed', 'queued', 'running', 'waiting'))"
 )
+_LEFT = (
+    "SELECT id FROM missions WHERE asked_by IS NOT NULL AND status = %s AND NOT cancel_requested AND NOT EXISTS "
+    "(SELECT FROM reviews AS q WHERE q.mission_id = missions.id AND missions.status = 'waiting' AND q.state = 'open' "
+    "AND coalesce(q.payload ->> 'blocking', 'true') <> 'false')"
+)
 
 
 class MissionStore:
@@ -25,14 +30,26 @@ class MissionStore:
         self._url = url
         self._held: dict[str, Connection] = {}
 
-    async def create(self, mission_id: str, mission: Mission) -> bool:
-        """Record a mission; False when it is recorded already, which stays as it is."""
+    async def create(
+        self,
+        mission_id: str,
+        mission: Mission,
+        options: Mapping[str, bool] | None = None,
+        *,
+        asked_by: str | None = None,
+        asked: str = "",
+    ) -> bool:
+        """Record a mission; False when it is recorded already, which stays as it is.
+
+        ``options``: what its graph is begun with besides it (``approve_plan``, ``dry_run``). ``asked_by``: who asked
+        for it at the server, with ``asked``, the digest of that request.
+        """
         stored = _as_stored(mission)
         rows = await fetch(
             self._pool,
-            "INSERT INTO missions (id, tenant, goal, mission, context_version, status, deadline_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s)) ON CONFLICT (id) DO NOTHING "
-            "RETURNING id",
+            "INSERT INTO missions (id, tenant, goal, mission, context_version, status, deadline_at, options, asked_by, "
+            "asked) VALUES (%s, %s, %s, %s, %s, %s, now() + make_interval(secs => %s), %s, %s, %s) "
+            "ON CONFLICT (id) DO NOTHING RETURNING id",
             (
                 mission_id,
                 stored.tenant,
@@ -41,9 +58,25 @@ class MissionStore:
                 stored.context_version,
                 MissionStatus.RUNNING,
                 stored.deadline_s,
+                as_json(dict(options or {})),
+                asked_by,
+                asked if asked_by is not None else None,
             ),
         )
         return bool(rows)
+
+    async def left(self, status: MissionStatus, limit: int = 100) -> list[str]:
+        """Missions that were asked for at a server, that nobody runs, and that could go on; oldest first.
+
+        Of status ``running``: whoever ran them is gone. Of status ``waiting``: all their questions are answered.
+        """
+        held = await self._held_anywhere()
+        rows = await fetch(
+            self._pool,
+            f"{_LEFT} AND NOT ({_CARRIED}) ORDER BY created_at LIMIT %s",
+            (status, limit),
+        )
+        return [found for row in rows if _lock_key(found := str(row["id"])) not in held]
 
     async def find(self, id_or_prefix: str) -> str:
         """The full id for an id or a unique prefix of one.
@@ -69,6 +102,10 @@ class MissionStore:
         if row is None:
             raise MissionNotFound(f"no mission {as_stored(mission_id[:40])}")
         return row
+
+    async def find_asked(self, mission_id: str) -> dict[str, Any] | None:
+        """Who asked for a mission, and with what request: ``asked_by`` and ``asked``; None where there is none."""
+        return await fetch_one(self._pool, "SELECT asked_by, asked FROM missions WHERE id = %s", (mission_id,))
 
     async def _row(self, mission_id: str) -> dict[str, Any] | None:
         query, held = "SELECT * FROM missions WHERE id = %s", self._held.get(mission_id)

@@ -32,9 +32,8 @@ class Submitter(Driver):
         Raises:
             InputError: the mission, its id or the pool cannot be used. ConflictError: there is a mission with that id.
         """
-        mission_id, asked = await self._recorded(mission, mission_id)
-        start = {"mission": asked.plain(), "approve_plan": approve_plan, "dry_run": dry_run}
-        await self._hand_over(mission_id, asked.tenant, start, pool)
+        mission_id, start = await self._recorded(mission, mission_id, approve_plan=approve_plan, dry_run=dry_run)
+        await self._hand_over(mission_id, start["mission"]["tenant"], start, pool)
         return mission_id
 
     async def resubmit(self, mission_id: str, *, deadline_s: float | None = None, pool: str = "default") -> str:
@@ -49,7 +48,7 @@ class Submitter(Driver):
         async with missions.running_alone(mission_id):
             await self._refuse_carried(mission_id)
             await missions.reopen(mission_id, deadline_s)
-            await self._hand_over(mission_id, row["tenant"], {"mission": row["mission"]}, pool)
+            await self._hand_over(mission_id, row["tenant"], {"mission": row["mission"], **row["options"]}, pool)
         return mission_id
 
     async def carry(self, mission_id: str, start: Mapping[str, Any]) -> MissionResult:
@@ -82,9 +81,12 @@ class Submitter(Driver):
         if await self._carrying(mission_id):
             raise MissionBusy(f"the fleet has mission {mission_id}")
 
-    async def _recorded(self, mission: Mission | str, mission_id: str | None) -> tuple[str, Mission]:
+    async def _recorded(
+        self, mission: Mission | str, mission_id: str | None, **options: bool
+    ) -> tuple[str, dict[str, Any]]:
+        """Put a new mission on the record; gives its id, and what its graph is begun with."""
         asked = read_mission(mission.plain() if isinstance(mission, Mission) else {"goal": mission})
         mission_id = canonical_id(mission_id) if mission_id else self.app.context.new_id()
-        if not await self.app.context.missions.create(mission_id, asked):
+        if not await self.app.context.missions.create(mission_id, asked, options):
             raise ConflictError(f"mission {mission_id} exists", remedy="Resume it, or leave the id to us.")
-        return mission_id, asked
+        return mission_id, {"mission": asked.plain(), **options}

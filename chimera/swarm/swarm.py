@@ -91,8 +91,7 @@ class ChimeraSwarm(Submitter):
             InputError: the mission or its id cannot be used. ConflictError: there is a mission with that id.
             StoreError, ModelError: it stopped and can be resumed.
         """
-        mission_id, asked = await self._recorded(mission, mission_id)
-        start = {"mission": asked.plain(), "approve_plan": approve_plan, "dry_run": dry_run}
+        mission_id, start = await self._recorded(mission, mission_id, approve_plan=approve_plan, dry_run=dry_run)
         return await self._attend(mission_id, start, reviewer)
 
     async def stream(self, mission: Mission | str, **options: Any) -> AsyncGenerator[Event]:
@@ -141,7 +140,7 @@ class ChimeraSwarm(Submitter):
             if row["result"] and (over or row["status"] in ANSWERED):
                 return MissionResult.model_validate(row["result"])
             await missions.reopen(mission_id, deadline_s)
-            start = None if begun else {"mission": row["mission"]}
+            start = None if begun else {"mission": row["mission"], **row["options"]}
             return await self._watch(mission_id, start, reviewer)
 
     async def cancel(self, mission_id: str) -> bool:

@@ -22,7 +22,13 @@ from chimera.store.audit.kinds import KINDS, UNDECLARED, Category, kind_of
 from chimera.store.postgres import Pool, fetch
 
 PACKAGE = Path(__file__).resolve().parents[2] / "chimera"
-PASSED_ON = {"nodes/context.py", "store/principals.py", "guards/policy/proposing.py", "guards/incidents.py"}
+PASSED_ON = {
+    "nodes/context.py",
+    "store/principals.py",
+    "store/keys.py",
+    "guards/policy/proposing.py",
+    "guards/incidents.py",
+}
 """Modules with a function of their own that takes the kind; what that is given is found as what looks like a kind."""
 TAKES_KIND = ("_event", "told")
 """Those functions. ``told`` of a principal is called from elsewhere too."""

@@ -373,7 +373,7 @@ async def test_the_doctor_says_who_decides(house: House, shared_database_url: st
 
     state, detail, _ = await told(NAMED)
     assert (state, detail) == ("ok", "olga (operator), ron (reviewer) decide")
-    await fetch(house.pool, "TRUNCATE principals")
+    await fetch(house.pool, "TRUNCATE principals CASCADE")
     state, _, remedy = await told(NAMED)
     assert (state, "chimera principal add NAME --role operator" in remedy) == ("note", True)
     state, detail, _ = await told(EMBEDDED)

@@ -9,11 +9,12 @@ import pytest
 
 from chimera.cli.door import EXIT_CODES
 from chimera.cli.view.estimate import cost, expected, plans, show_plans
-from chimera.cli.view.outcome import badge, document, exit_code, present
+from chimera.cli.view.outcome import badge, exit_code, present
 from chimera.core.contracts import Artifact, Evidence, MissionResult, MissionStatus, Plan, Task, Usage
 from chimera.core.errors import catalogue
 from chimera.core.money import Money
 from chimera.core.settings import Settings
+from chimera.swarm.telling import document
 
 FOLDER = Path("/data/artifacts")
 RESULT = MissionResult(

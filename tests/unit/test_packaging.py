@@ -26,7 +26,8 @@ PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 LINKS = ("graphs", "nodes", "tools", "guards", "evals")
 # DESIGN: top to bottom; a layer imports only those below it, rooms on one line do not import each other.
 LAYERS = (
-    {"cli", "server"},
+    {"cli"},
+    {"server"},
     {"bench", "sim", "evals"},
     {"sync"},
     {"swarm"},

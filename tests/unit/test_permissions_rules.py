@@ -96,6 +96,7 @@ OF_PEOPLE = [
     ("permission.grant", SOMEBODY),
     ("audit.export", TENANT),
     ("tools.change", TENANT),
+    ("principal.key", SOMEBODY),
 ]
 MAY = {
     ("worker", "tool.call", TOOL),
@@ -110,6 +111,8 @@ MAY = {
     *(("security-officer", *one) for one in OF_PEOPLE if one[0].startswith(("policy.", "incident."))),
     ("auditor", "audit.export", TENANT),
     *((who, "policy.propose", POLICY) for who in ("operator", "reviewer", "security-officer", "auditor")),
+    *((who, "review.read", REVIEW) for who in ("operator", "reviewer", "security-officer", "auditor", "scheduler")),
+    *((who, "tools.search", TENANT) for who in ("operator", "reviewer", "security-officer", "auditor", "scheduler")),
     ("script", "review.answer", REVIEW),
     ("rehearsal", "review.answer", REVIEW),
     ("scheduler", "tool.call", TOOL),

@@ -12,6 +12,7 @@ from chimera.cli.running import run
 from chimera.cli.view.output import emit, show, tell
 
 if TYPE_CHECKING:
+    from chimera.store.keys import Key
     from chimera.store.principals import Principal
 
 app = typer.Typer(help="Who may decide: humans, services and peers with their roles.", no_args_is_help=True)
@@ -128,6 +129,106 @@ async def _remove(name: str, tenant: str, by: str | None, reason: str, json: boo
         emit(found.plain())
     else:
         show(_told(found, "was removed"))
+
+
+@app.command("key")
+def key_command(
+    name: Name,
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="What it is for.")] = "",
+    days: Annotated[int | None, typer.Option("--days", min=1, max=3_650, help="How long it lasts.")] = None,
+    tenant: Tenant = "default",
+    by: By = None,
+    json: Json = False,
+) -> None:
+    """Issue a key with which somebody calls the server. It is shown once; only a digest of it is kept."""
+    run(_key(name, label, days, tenant, by, json))
+
+
+async def _key(name: str, label: str, days: int | None, tenant: str, by: str | None, json: bool) -> None:
+    from datetime import timedelta
+
+    from chimera.guards.permissions.first import local_user
+
+    async with open_records() as records:
+        issued = await records.oversight().keys.issue(
+            name,
+            local_user() if by is None else by,
+            tenant=tenant,
+            label=label,
+            lasts=None if days is None else timedelta(days=days),
+        )
+    if json:
+        emit({**issued.key.plain(), "text": issued.text})
+        return
+    show(issued.text)
+    tell(f"This is the key of {name}. It is shown this once; send it as `Authorization: Bearer KEY`.")
+    tell(f"Take it back with: chimera principal revoke {issued.key.id}")
+
+
+@app.command("keys")
+def keys_command(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only those of this one.")] = None,
+    tenant: Tenant = "default",
+    json: Json = False,
+) -> None:
+    """List the keys that were issued, oldest first: whose, for what, until when."""
+    run(_keys(name, tenant, json))
+
+
+async def _keys(name: str | None, tenant: str, json: bool) -> None:
+    async with open_records() as records:
+        found = await records.oversight().keys.listed(tenant, name)
+    if json:
+        emit({"keys": [key.plain() for key in found]})
+    elif found:
+        _present_keys(found)
+    else:
+        tell("Nobody has a key. One is issued by: chimera principal key NAME")
+
+
+@app.command("revoke")
+def revoke_command(
+    key: Annotated[str, typer.Argument(metavar="KEY_ID", help="Its id, as `principal keys` shows it.")],
+    tenant: Tenant = "default",
+    by: By = None,
+    json: Json = False,
+) -> None:
+    """Revoke a key: no call with it counts any more, at once."""
+    run(_revoke(key, tenant, by, json))
+
+
+async def _revoke(key: str, tenant: str, by: str | None, json: bool) -> None:
+    from chimera.guards.permissions.first import local_user
+
+    async with open_records() as records:
+        gone = await records.oversight().keys.revoke(key, local_user() if by is None else by, tenant=tenant)
+    if json:
+        emit(gone.plain())
+    else:
+        show(f"The key {gone.id} of {gone.principal} was revoked.")
+
+
+def _present_keys(found: "Sequence[Key]") -> None:
+    from datetime import UTC, datetime
+
+    from rich.text import Text
+
+    from chimera.cli.view.tables import one_row, table
+    from chimera.cli.view.text import line, moment
+
+    made = table("key", "of", "issued", "by", "until", "for")
+    now = datetime.now(UTC)
+    for key in found:
+        gone = f"  revoked {moment(key.revoked_at)} by {key.revoked_by}" if key.revoked_at else ""
+        made.add_row(
+            Text(key.id, style="" if key.counts(now) else "dim"),
+            Text(line(key.principal, 40)),
+            moment(key.issued_at),
+            Text(line(key.issued_by, 40)),
+            moment(key.expires_at) if key.expires_at else "",
+            one_row(line(key.label + gone, 200)),
+        )
+    show(made)
 
 
 def _told(found: "Principal", what: str) -> str:

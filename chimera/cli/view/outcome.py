@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markdown import Markdown
@@ -38,13 +37,6 @@ HEADLINE = {
 def exit_code(result: MissionResult) -> int:
     """What the shell gets."""
     return EXITS.get(result.status, 1)
-
-
-def document(result: MissionResult, artifacts: Path, **more: Any) -> dict[str, Any]:
-    """The result as ``--json`` prints it: the contract's fields, and where each artifact lies."""
-    folder = artifacts / result.mission_id
-    listed = [{**item.plain(), "path": str(folder / item.name)} for item in result.artifacts]
-    return {**result.plain(), "artifacts": listed, **more}
 
 
 def present(result: MissionResult, artifacts: Path, *, notes: Iterable[str] = ()) -> None:

@@ -9,6 +9,7 @@ from chimera.core.errors import ConflictError, InputError
 from chimera.guards.permissions.first import OPERATOR
 from chimera.guards.permissions.people import People, kind_named
 from chimera.store.audit import AuditLog
+from chimera.store.keys import KeyStore
 from chimera.store.principals import FULL_REPUTATION, Principal, PrincipalKind, PrincipalStore, named
 from chimera.store.values import as_stored
 
@@ -20,9 +21,10 @@ _OF_MACHINES = ("agent:", "pool:", "team:", "tool:", "task:")
 class Enrolment:
     """Changes who there is in a tenant."""
 
-    def __init__(self, people: People, store: PrincipalStore, audit: AuditLog, clock: Clock) -> None:
+    def __init__(self, people: People, store: PrincipalStore, keys: KeyStore, audit: AuditLog, clock: Clock) -> None:
         self._people = people
         self._store = store
+        self._keys = keys
         self._audit = audit
         self._clock = clock
 
@@ -71,7 +73,9 @@ class Enrolment:
         return wanted
 
     async def remove(self, name: str, by: str, *, tenant: str = "default", reason: str = "") -> Principal:
-        """Remove somebody: from then on he may do nothing. What he decided stays on the record.
+        """Remove somebody: from then on he may do nothing, and no key of his counts, now or when he comes back.
+
+        What he decided stays on the record.
 
         Raises:
             GuardRejected: ``by`` may not remove. InputError: nobody of that name is enrolled.
@@ -89,8 +93,13 @@ class Enrolment:
             gone = replace(before, removed_at=self._clock.now(), removed_by=by[:NAME_MAX])
             _check_left([*(one for one in there if one.name != name), gone], there)
             await self._store.write(connection, gone)
+            revoked = await self._keys.revoke_all(connection, tenant, name, by[:NAME_MAX], self._clock.now())
             more = {"reason": reason[:4_000]} if reason else {}
-            await self._audit.append_within(connection, gone.told("principal.removed", by[:NAME_MAX], **more))
+            await self._audit.append_within(
+                connection,
+                gone.told("principal.removed", by[:NAME_MAX], **more),
+                *(key.told("principal.key-revoked", by[:NAME_MAX]) for key in revoked),
+            )
         self._people.directory.read(tenant, name, None)
         return gone
 

@@ -23,6 +23,7 @@ class Category(StrEnum):
     PRINCIPAL = "principal"
     INCIDENT = "incident"
     TOOLS = "tools"
+    SERVER = "server"
     OTHER = "other"
 
 
@@ -57,7 +58,7 @@ class Kind:
 
 _MISSION, _GUARD, _REVIEW = Category.MISSION, Category.GUARD, Category.REVIEW
 _POLICY, _PERMISSION, _INCIDENT = Category.POLICY, Category.PERMISSION, Category.INCIDENT
-_PRINCIPAL, _TOOLS = Category.PRINCIPAL, Category.TOOLS
+_PRINCIPAL, _TOOLS, _SERVER = Category.PRINCIPAL, Category.TOOLS, Category.SERVER
 _ENTITY, _LIFE = Ocsf.ENTITY_MANAGEMENT, Ocsf.APPLICATION_LIFECYCLE
 
 KINDS: Mapping[str, Kind] = {
@@ -92,6 +93,17 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind("principal.enrolled", _PRINCIPAL, "Somebody was enrolled, or got other roles", _ENTITY, CREATE),
         Kind("principal.removed", _PRINCIPAL, "Somebody was removed", _ENTITY, DELETE),
+        Kind("principal.key-issued", _PRINCIPAL, "Somebody got a key to call the server", _ENTITY, CREATE),
+        Kind("principal.key-revoked", _PRINCIPAL, "A key to call the server was revoked", _ENTITY, DELETE),
+        Kind("server.called", _SERVER, "Somebody called the server", Ocsf.API_ACTIVITY, OTHER),
+        Kind(
+            "server.refused",
+            _SERVER,
+            "Somebody called the server with a key that no longer counts",
+            Ocsf.AUTHORIZE_SESSION,
+            OTHER,
+            Threat.MEDIUM,
+        ),
         Kind(
             "incident.opened",
             _INCIDENT,

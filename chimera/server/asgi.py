@@ -1,0 +1,110 @@
+"""The one ASGI application: everything that Chimera serves over HTTP, each part at its own path.
+
+``chimera serve`` runs it on uvicorn. :func:`create_app` makes it from the settings for another ASGI server.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from chimera.app import App, open_app
+from chimera.core.settings import Settings, load_settings
+from chimera.server.bearer import Bearer, Everybody
+from chimera.server.callers import Caller, Callers
+from chimera.server.desk import Desk
+from chimera.server.doors import LOOPBACK, Doors
+from chimera.server.health import LIVE, READY, Health, health_of
+from chimera.server.keeper import Keeper
+from chimera.server.mcp.mounting import mcp_part
+from chimera.server.mcp.serving import sdk_server
+from chimera.server.parts import Door, Part
+
+Opening = Callable[[], AbstractAsyncContextManager[App]]
+
+
+@dataclass(frozen=True)
+class Address:
+    """How the server is reached. ``everybody``: who calls where no key is asked for; None: a key is asked for."""
+
+    hosts: Sequence[str]
+    origins: Sequence[str]
+    everybody: Caller | None = None
+
+
+@dataclass(frozen=True)
+class House:
+    """What the parts share while the server runs."""
+
+    app: App
+    keeper: Keeper
+    desk: Desk
+    health: Health
+    door: Door
+
+
+def compose(settings: Settings, opening: Opening, address: Address) -> Starlette:
+    """The application. It opens the services when the ASGI server starts it, and closes them when it stops it."""
+
+    @asynccontextmanager
+    async def lifespan(served: Starlette) -> AsyncGenerator[None]:
+        async with AsyncExitStack() as stack:
+            app = await stack.enter_async_context(opening())
+            keeper, health = Keeper(app), health_of(app)
+            await stack.enter_async_context(keeper.open())
+            house = House(app, keeper, Desk(app, keeper), health, _door(app, address))
+            for part in _parts(house):
+                await stack.enter_async_context(part.opened())
+                served.router.routes.extend(part.routes)
+            served.router.routes.extend(health.routes())
+            served.state.house = house
+            yield
+            health.closing = True
+
+    doors = Middleware(
+        Doors,
+        hosts=address.hosts,
+        origins=address.origins,
+        max_bytes=settings.server_body_max_bytes,
+        open_to_all=(LIVE, READY),
+    )
+    return Starlette(lifespan=lifespan, middleware=[doors])
+
+
+def _parts(house: House) -> list[Part]:
+    """Everything that is served. What is added here gets the door, the health checks and the limits of the others."""
+    max_bytes = house.app.settings.server_body_max_bytes
+    return [mcp_part(sdk_server(house.desk), house.door, max_bytes)]
+
+
+def _door(app: App, address: Address) -> Door:
+    if address.everybody is not None:
+        return partial(Everybody, caller=address.everybody)
+    context, settings = app.context, app.settings
+    callers = Callers(context.oversight.keys, settings.server_calls_per_minute, context.clock, app.calls)
+    return partial(Bearer, callers=callers)
+
+
+def address_of(settings: Settings, host: str, port: int, everybody: Caller | None = None) -> Address:
+    """The names and origins under which a server on this host and port may be meant."""
+    named = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host]  # noqa: S104 - not bound here
+    hosts = [*LOOPBACK, *named, *settings.server_hosts]
+    own = [f"http://{name}:{port}" for name in (*LOOPBACK, *named)]
+    return Address(hosts, [*own, *settings.server_origins], everybody)
+
+
+def create_app() -> Starlette:
+    """The application by the settings, for an ASGI server of your own: ``--factory chimera.server.asgi:create_app``.
+
+    It asks for keys, and answers to loopback names and those of ``server_hosts``.
+
+    Raises:
+        ConfigError: the settings cannot work.
+    """
+    settings = load_settings()
+    return compose(
+        settings, lambda: open_app(settings), Address([*LOOPBACK, *settings.server_hosts], settings.server_origins)
+    )

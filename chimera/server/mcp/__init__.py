@@ -1,0 +1,1 @@
+"""Chimera as an MCP server: missions and their state, tools, and the questions that wait, for other agents."""
