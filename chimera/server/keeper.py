@@ -108,7 +108,8 @@ class Keeper:
                 running = self._running.get(mission_id)
                 if running is None and await self._is_still(mission_id):
                     return
-                await asyncio.wait({closing, *([running] if running else [])}, timeout=min(left, LOOK_S))
+                awaited = {closing, *([running] if running is not None else [])}
+                await asyncio.wait(awaited, timeout=min(left, LOOK_S), return_when=asyncio.FIRST_COMPLETED)
                 if running is not None and running.done() and not running.cancelled():
                     if isinstance(error := running.exception(), MissionBusy):
                         continue  # another server has taken it up

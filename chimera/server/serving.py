@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -115,7 +116,7 @@ async def serve(app: App, listening: socket.socket, *, asks_for_keys: bool, tell
     web = Web(config, lambda: tell(f"http://{_shown(host)}:{port}/mcp"))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop, web, served, loop)
+        loop.add_signal_handler(number, _stop, number, web, served, loop)
     try:
         await web.serve(sockets=[listening])
     finally:
@@ -123,12 +124,10 @@ async def serve(app: App, listening: socket.socket, *, asks_for_keys: bool, tell
             loop.remove_signal_handler(number)
 
 
-def _stop(web: uvicorn.Server, served: Starlette, loop: asyncio.AbstractEventLoop) -> None:
+def _stop(number: int, web: uvicorn.Server, served: Starlette, loop: asyncio.AbstractEventLoop) -> None:
     house: House | None = getattr(served.state, "house", None)
-    if house is None or house.health.closing:
-        web.should_exit = web.force_exit = True
-        AppStatus.should_exit = True
-        return
+    if house is None or house.health.closing:  # asked twice, or before it serves: missions go on from where they are
+        os._exit(128 + number)
     house.health.closing = True
     house.keeper.closing.set()  # whoever waits for a mission is told its id now
 

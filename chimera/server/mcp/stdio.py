@@ -3,11 +3,10 @@
 import asyncio
 import json
 import os
-import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -41,8 +40,11 @@ class Lines:
 
     def __init__(self, max_bytes: int, reading: BinaryIO | None = None, writing: BinaryIO | None = None) -> None:
         self._max_bytes = max_bytes
-        self._reading = reading or sys.stdin.buffer
-        self._writing = writing or _own_stdout()
+        # Not sys.stdin: the interpreter would wait for its lock at the end, which a thread that reads keeps.
+        self._reading = reading or _own(0, "rb")
+        self._writing = writing or _own(1, "wb")
+        if writing is None:
+            os.dup2(2, 1)  # whatever prints to stdout by mistake must not get between the messages
         self._room = threading.Semaphore(WAITING_MAX)
         self._read: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._pending: set[types.RequestId] = set()
@@ -157,15 +159,13 @@ class Lines:
             self._is_read = False  # the client has gone
 
 
-def _own_stdout() -> BinaryIO:
-    """Stdout for messages alone: whatever prints to it by mistake goes to stderr from now on.
+def _own(descriptor: int, mode: str) -> BinaryIO:
+    """A standard stream of the process, for messages alone.
 
     Raises:
-        InputError: there is no stdout.
+        InputError: the process has none.
     """
     try:
-        answers = os.fdopen(os.dup(1), "wb")
-        os.dup2(2, 1)
+        return cast("BinaryIO", os.fdopen(os.dup(descriptor), mode))
     except OSError as error:
-        raise InputError(f"stdout cannot be used: {error.strerror}") from None
-    return answers
+        raise InputError(f"stdin and stdout cannot be used: {error.strerror}") from None
