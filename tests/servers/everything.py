@@ -158,7 +158,7 @@ ENUMS: dict[str, Any] = {
 @made.tool(structured_output=False)
 async def test_elicitation_sep1330_enums(context: Asked) -> Any:
     """Asks with enumerations."""
-    asked = {"type": "object", "properties": ENUMS, "required": []}
+    asked: dict[str, Any] = {"type": "object", "properties": ENUMS, "required": []}
     found = await context.session.elicit_form("Choose", asked, related_request_id=context.request_id)
     return [text(f"Elicitation completed: {found.action}")]
 
