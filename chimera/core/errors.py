@@ -40,6 +40,15 @@
     │   ├── MissionExpired                CH705
     │   └── RunPoisonous                  CH706  workers died of it
     ├── PaymentRefused                    CH800  money stays where it is
+    │   ├── OverBudget                    CH801
+    │   ├── BudgetMissing                 CH802
+    │   ├── IntentConflict                CH803  the key, or what was approved, stands for something else
+    │   ├── IntentState                   CH804
+    │   ├── IntentExpired                 CH805
+    │   ├── IntentNotFound                CH806
+    │   ├── TooMuch                       CH807  more than was held, captured or left to refund
+    │   ├── LedgerBroken                  CH808  the books do not agree with themselves or with the chain
+    │   └── ChainMissing                  CH809
     └── RemoteAgentError                  CH900  a peer failed or misbehaved
         ├── CallerUnknown                 CH901  a call without a key that counts
         └── CallerBusy                    CH902  a caller asks for too much at once
@@ -387,6 +396,72 @@ class PaymentRefused(ChimeraError):
     code = "CH800"
     remedy = "`chimera show MISSION` names the reason."
     exit_code = 6
+
+
+class OverBudget(PaymentRefused):
+    """The payment does not fit into a budget."""
+
+    code = "CH801"
+    remedy = "`chimera ledger budgets` shows what is left; a human can raise a budget with `chimera ledger budgets set`."
+
+
+class BudgetMissing(PaymentRefused):
+    """No budget covers the payment, or one that was named does not count it."""
+
+    code = "CH802"
+    remedy = "`chimera ledger budgets set` makes a budget; money that no budget counts is not spent."
+
+
+class IntentConflict(PaymentRefused):
+    """The key stands for another payment, or the payment is not the one that was approved."""
+
+    code = "CH803"
+    remedy = "Use a new idempotency key for a new payment; the same key always means the same payment."
+
+
+class IntentState(PaymentRefused):
+    """The payment is not in a state in which this can be done."""
+
+    code = "CH804"
+    remedy = "Look at what became of it; somebody else may have been faster."
+
+
+class IntentExpired(PaymentRefused):
+    """The payment was not made in time."""
+
+    code = "CH805"
+    remedy = "Propose it anew."
+
+
+class IntentNotFound(PaymentRefused):
+    """There is no such payment."""
+
+    code = "CH806"
+    remedy = "`chimera ledger statement` lists payments."
+    exit_code = 2
+
+
+class TooMuch(PaymentRefused):
+    """It is more than was reserved, captured or is left to refund."""
+
+    code = "CH807"
+    remedy = "At most what was reserved is captured, and at most what was captured comes back."
+
+
+class LedgerBroken(PaymentRefused):
+    """The books do not agree with themselves, their seals, or the chain."""
+
+    code = "CH808"
+    remedy = "Keep the database as it is, stop payments (`chimera ledger budgets set --freeze`), and look at each line."
+    exit_code = 4
+
+
+class ChainMissing(PaymentRefused):
+    """No chain is configured that the books could be compared with."""
+
+    code = "CH809"
+    remedy = "Configure a wallet and its chain; `chimera ledger verify` checks the books by themselves."
+    exit_code = 2
 
 
 class RemoteAgentError(ChimeraError):

@@ -24,6 +24,7 @@ class Category(StrEnum):
     INCIDENT = "incident"
     TOOLS = "tools"
     SERVER = "server"
+    MONEY = "money"
     OTHER = "other"
 
 
@@ -58,7 +59,8 @@ class Kind:
 
 _MISSION, _GUARD, _REVIEW = Category.MISSION, Category.GUARD, Category.REVIEW
 _POLICY, _PERMISSION, _INCIDENT = Category.POLICY, Category.PERMISSION, Category.INCIDENT
-_PRINCIPAL, _TOOLS, _SERVER = Category.PRINCIPAL, Category.TOOLS, Category.SERVER
+_PRINCIPAL, _TOOLS = Category.PRINCIPAL, Category.TOOLS
+_SERVER, _MONEY = Category.SERVER, Category.MONEY
 _ENTITY, _LIFE = Ocsf.ENTITY_MANAGEMENT, Ocsf.APPLICATION_LIFECYCLE
 
 KINDS: Mapping[str, Kind] = {
@@ -118,6 +120,9 @@ KINDS: Mapping[str, Kind] = {
         Kind("tools.held", _TOOLS, "Tools changed since they were pinned", Ocsf.DETECTION_FINDING, CREATE, Threat.HIGH),
         Kind("tools.approved", _TOOLS, "A human let changed tools be used", _ENTITY, UPDATE),
         Kind("tools.rejected", _TOOLS, "A human refused changed tools", _ENTITY, UPDATE),
+        Kind("money.asset", _MONEY, "An asset that can be paid with was added", _ENTITY, CREATE),
+        Kind("money.budget", _MONEY, "A budget was made or changed", _ENTITY, UPDATE),
+        Kind("money.sealed", _MONEY, "Rows of the ledger's journal were sealed", _ENTITY, CREATE),
         Kind("incident.released", _INCIDENT, "A human ended a security incident", Ocsf.INCIDENT_FINDING, CLOSE),
     )
 }

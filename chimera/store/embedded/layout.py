@@ -28,6 +28,7 @@ from chimera.store.embedded.failures import of_os_error
 PG_SOCKET = ".s.PGSQL.5432"
 VALKEY_SOCKET = "valkey.sock"
 ROLE = "chimera"
+LEDGER_ROLE = "chimera_ledger"
 DATABASE = "chimera"
 _SOCKET_PATH_MAX = 103
 _LINK_PARENTS = tuple(dict.fromkeys((Path("/tmp"), Path(tempfile.gettempdir()))))  # noqa: S108 what is there is checked

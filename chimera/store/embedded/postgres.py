@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: its data folder, its command line, and the role and database that Chimera uses."""
+"""The embedded PostgreSQL: its data folder, its command line, and the roles and database that Chimera uses."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from chimera.core.errors import ExtraMissing, SchemaNewer, SchemaOutdated, StoreFull
 from chimera.store.embedded.account import Account
 from chimera.store.embedded.failures import of_exit, of_os_error, size_of
-from chimera.store.embedded.layout import DATABASE, PG_SOCKET, ROLE, Layout
+from chimera.store.embedded.layout import DATABASE, LEDGER_ROLE, PG_SOCKET, ROLE, Layout
 from chimera.store.embedded.processes import Family, Step
 from chimera.store.embedded.wire import PgRefused, PgSession, postgres_version
 
@@ -161,10 +161,12 @@ def postmaster_pid(layout: Layout) -> int | None:
 
 
 def _provision(sockets: Path) -> None:
-    """Make the extension, the role and the database; those that exist stay. Raises OSError if it cannot yet."""
+    """Make the extension, the roles and the database; those that exist stay. Raises OSError if it cannot yet."""
     steps = (
         ("template1", "CREATE EXTENSION IF NOT EXISTS vector"),  # every later database has it; it needs a superuser
         (_SUPERUSER, f"CREATE ROLE {ROLE} LOGIN CREATEDB"),
+        (_SUPERUSER, f"CREATE ROLE {LEDGER_ROLE} NOLOGIN"),  # owns the ledger: migration 013
+        (_SUPERUSER, f"GRANT {LEDGER_ROLE} TO {ROLE} WITH INHERIT FALSE, SET TRUE"),
         (_SUPERUSER, f"CREATE DATABASE {DATABASE} OWNER {ROLE}"),
     )
     for database, statement in steps:
