@@ -11,6 +11,7 @@ from chimera.cli.commands import (
     bench,
     evaluate,
     incident,
+    ledger,
     policy,
     pools,
     principal,
@@ -84,6 +85,7 @@ MISSIONS = "Missions"
 BACK = "Going on and going back"
 FLEET = "The fleet"
 SERVING = "For other agents"
+MONEY = "Money"
 INSTALLATION = "This installation"
 
 for _name, _command, _panel in (
@@ -116,6 +118,7 @@ app.add_typer(review.app, name="review", rich_help_panel=MISSIONS)
 app.add_typer(pools.app, name="pools", rich_help_panel=FLEET)
 app.add_typer(agents.app, name="agents", rich_help_panel=FLEET)
 app.add_typer(runs.app, name="runs", rich_help_panel=FLEET)
+app.add_typer(ledger.app, name="ledger", rich_help_panel=MONEY)
 app.add_typer(audit.app, name="audit", rich_help_panel=INSTALLATION)
 app.add_typer(incident.app, name="incident", rich_help_panel=INSTALLATION)
 app.add_typer(policy.app, name="policy", rich_help_panel=INSTALLATION)

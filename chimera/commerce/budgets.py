@@ -27,8 +27,8 @@ _SPENT = """
             WHEN b.period = 'rolling' THEN b.posted - coalesce((SELECT sum(s.amount) FROM budget_spends AS s
                 WHERE s.budget_id = b.id AND s.at <= ledger_now() - make_interval(secs => b.window_s)), 0)
             ELSE b.posted END AS posted,
-        nullif(budget_begin(b.period, ledger_now()), '-infinity') AS since, b.tenant, b.scope, b.subject, b.asset, b.frozen, b.set_by,
-        b.set_at
+        nullif(budget_begin(b.period, ledger_now()), '-infinity') AS since, b.tenant, b.scope, b.subject, b.asset,
+        b.frozen, b.set_by, b.set_at
     FROM budgets AS b WHERE b.tenant = %s ORDER BY b.asset, array_position(%s::text[], b.scope), b.subject, b.period
 """
 _RECENT = """

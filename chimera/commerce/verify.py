@@ -74,17 +74,22 @@ class Checked:
 
 async def verify_ledger(pool: Pool, tenant: str) -> Checked:
     """Check everything of a tenant as it is at one moment; what is wrong is in ``faults``."""
-    found = Checked(tenant)
     async with pool.connection(within_s=_WITHIN_S) as connection:
         await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
             await take_time(connection)
-            heads = await _intents(connection, found)
-            await _journal(connection, found, heads)
-            await _holds(connection, found)
-            await _budgets(connection, found)
+            return await verify_within(connection, tenant)
         finally:
             await connection.execute("ROLLBACK")
+
+
+async def verify_within(connection: Connection, tenant: str) -> Checked:
+    """Check everything of a tenant in a transaction of the caller, which sees one moment."""
+    found = Checked(tenant)
+    heads = await _intents(connection, found)
+    await _journal(connection, found, heads)
+    await _holds(connection, found)
+    await _budgets(connection, found)
     return found
 
 

@@ -402,7 +402,7 @@ class OverBudget(PaymentRefused):
     """The payment does not fit into a budget."""
 
     code = "CH801"
-    remedy = "`chimera ledger budgets` shows what is left; a human can raise a budget with `chimera ledger budgets set`."
+    remedy = "`chimera ledger budgets` shows what is left; a human can raise one with `chimera ledger budgets set`."
 
 
 class BudgetMissing(PaymentRefused):

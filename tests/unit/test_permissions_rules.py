@@ -94,6 +94,7 @@ OF_PEOPLE = [
     ("principal.enrol", SOMEBODY),
     ("principal.remove", SOMEBODY),
     ("permission.grant", SOMEBODY),
+    ("ledger.govern", TENANT),
     ("audit.export", TENANT),
     ("tools.change", TENANT),
     ("principal.key", SOMEBODY),

@@ -478,7 +478,7 @@ BEGIN
             RETURN QUERY SELECT i.id, CASE WHEN i.state = 'reserved' THEN 'duplicate' ELSE 'state' END, i.state;
             CONTINUE;
         END IF;
-        IF i.expires_at <= moment THEN
+        IF i.expires_at <= ledger_now() THEN
             RETURN QUERY SELECT i.id, 'expired', i.state;
             CONTINUE;
         END IF;
