@@ -438,7 +438,6 @@ class IntentNotFound(PaymentRefused):
 
     code = "CH806"
     remedy = "`chimera ledger statement` lists payments."
-    exit_code = 2
 
 
 class TooMuch(PaymentRefused):
@@ -453,7 +452,6 @@ class LedgerBroken(PaymentRefused):
 
     code = "CH808"
     remedy = "Keep the database as it is, stop payments (`chimera ledger budgets set --freeze`), and look at each line."
-    exit_code = 4
 
 
 class ChainMissing(PaymentRefused):
@@ -461,7 +459,6 @@ class ChainMissing(PaymentRefused):
 
     code = "CH809"
     remedy = "Configure a wallet and its chain; `chimera ledger verify` checks the books by themselves."
-    exit_code = 2
 
 
 class RemoteAgentError(ChimeraError):

@@ -55,9 +55,9 @@ def catalogue(diagram: Diagram) -> tuple[Rows, Rows]:
                     "table_name": table,
                     "column_name": name,
                     "constraint_type": kind,
-                    "parent": parents[0] if parents else None,
+                    "parent": parents[place % len(parents)] if parents else None,
                 }
-                for name in sorted(names)
+                for place, name in enumerate(sorted(names))
             ]
     return columns, keys
 

@@ -30,6 +30,7 @@ MAY_BE_EMPTY = (
     "principals",
     *("effects", "reviews", "policies", "grants", "incidents", "quarantines", "audit_checkpoints"),
     *("agents", "workers", "runs", "lanes", "latencies"),
+    *("intents", "intent_moves", "holds", "budgets", "budget_spends", "journal", "journal_seals"),
     *("tool_servers", "tool_versions", "tool_replicas", "tool_capabilities", "tool_pins", "tool_changes"),
 )
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"

@@ -99,3 +99,11 @@ def mesh_command(quick: Quick = False, json: Json = False) -> None:
     from chimera.bench.mesh.run import main_mesh
 
     raise typer.Exit(main_mesh(quick=quick, as_json=json))
+
+
+@app.command("commerce")
+def commerce_command(quick: Quick = False, json: Json = False) -> None:
+    """Measure reserving money beside row locks from the client, and that no budget is overspent."""
+    from chimera.bench.commerce.run import main_commerce
+
+    raise typer.Exit(main_commerce(quick=quick, as_json=json))

@@ -1,6 +1,6 @@
 """The ledger against a real Postgres: intents, holds, captures, releases, refunds, and what is refused.
 
-Proves FR-600 to the end of payments' life; each test says which clause or which threat it shows.
+Proves FR-605 and FR-611; each test says which other clause or which threat it shows.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ async def test_a_payment_from_its_proposal_to_its_refund(books: "Books") -> None
 
 
 async def test_the_same_key_is_the_same_payment_and_never_another_one(books: "Books") -> None:
-    """Threat 3. The same idempotency key with another payload is a conflict, whatever differs."""
+    """Proves FR-602. Threat 3. The same idempotency key with another payload is a conflict, whatever differs."""
     asked = books.asks(100, key="once", mission="m", pool="p", team="t")
     first, second = await asyncio.gather(books.ledger.propose(asked), books.ledger.propose(asked))
     assert first == second
@@ -369,7 +369,7 @@ async def test_a_failed_payment_gives_back_all_but_its_fees(books: "Books") -> N
 async def test_what_is_signed_is_held_however_old_it_is(
     alone: "Books", state: IntentState, later: Callable[[str], Awaitable[None]]
 ) -> None:
-    """Threat 38. No time that passes releases a hold whose payment may be on its way; an unsigned one it does."""
+    """Proves FR-612. Threat 38. No time releases a hold whose payment may be on its way; one that is unsigned it does."""
     number = await alone.budget(1_000)
     signed = await alone.at(S.SIGNED, 100)
     for step in {S.BROADCAST: [S.BROADCAST], S.CONFIRMED: [S.BROADCAST, S.CONFIRMED]}.get(state, [state]):

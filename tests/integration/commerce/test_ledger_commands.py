@@ -77,7 +77,7 @@ def paid(database_url: str, chimera: Command, new_books: "Callable[[Pool], Await
 
 
 def test_a_budget_is_set_by_who_may_and_shown(chimera: Command) -> None:
-    """Threat 46. A reviewer and a stranger set no budget; whoever may is on the record."""
+    """Proves FR-620. Threat 46. A reviewer and a stranger set no budget; whoever may is on the record."""
     assert chimera("budgets") == {"budgets": []}
     assert "nothing can be spent" in CliRunner().invoke(app, ["ledger", "budgets"]).stderr
     (made,) = chimera("budgets", "set", "tenant", "250.50", "--by", "ada")["budgets"]
@@ -200,13 +200,13 @@ def test_the_books_are_checked_and_sealed(paid: Command, database_url: str) -> N
             await owner.execute("UPDATE journal SET amount = amount + 1 WHERE seq = 4")
 
     asyncio.run(tamper())
-    error = paid("verify", fails=4)
+    error = paid("verify", fails=6)
     assert error["code"] == "CH808"
     assert "row 4" in error["message"]
 
 
 def test_without_a_chain_there_is_nothing_to_compare_with(chimera: Command) -> None:
-    assert chimera("reconcile", fails=2)["code"] == "CH809"
+    assert chimera("reconcile", fails=6)["code"] == "CH809"
 
 
 def test_assets_are_listed_and_added_by_who_may(chimera: Command) -> None:

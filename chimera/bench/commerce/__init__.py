@@ -1,0 +1,1 @@
+"""What payments cost: reserving, beside the ways that are usual."""
