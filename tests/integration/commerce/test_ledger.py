@@ -369,7 +369,7 @@ async def test_a_failed_payment_gives_back_all_but_its_fees(books: "Books") -> N
 async def test_what_is_signed_is_held_however_old_it_is(
     alone: "Books", state: IntentState, later: Callable[[str], Awaitable[None]]
 ) -> None:
-    """Proves FR-612. Threat 38. No time releases a hold whose payment may be on its way; one that is unsigned it does."""
+    """Proves FR-612. Threat 38. No time releases a hold whose payment may be on its way; an unsigned one it does."""
     number = await alone.budget(1_000)
     signed = await alone.at(S.SIGNED, 100)
     for step in {S.BROADCAST: [S.BROADCAST], S.CONFIRMED: [S.BROADCAST, S.CONFIRMED]}.get(state, [state]):
