@@ -283,5 +283,5 @@ def timed(shared_database_url: str) -> Generator[psycopg.Connection[Row]]:
 @pytest.mark.timeout(300)
 def test_the_ledger_is_its_model(timed: psycopg.Connection[Row], shared_database_url: str) -> None:
     machine = type("Machine", (LedgerMachine,), {"connection": timed, "url": shared_database_url})
-    few = settings(settings.default, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow])
+    few = settings(settings.default, stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow])
     run_state_machine_as_test(machine, settings=few)

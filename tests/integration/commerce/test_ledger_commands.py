@@ -106,29 +106,29 @@ def test_a_budget_is_set_by_who_may_and_shown(chimera: Command) -> None:
     assert told[2:] == [("permission.refused", "rob"), ("permission.refused", "eve"), ("money.budget", "ada")]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("tenant", "1e3"),
-        ("tenant", "NaN"),
-        ("tenant", "0.0000001"),
-        ("tenant", "１"),
-        ("tenant", "1", "EURX"),
-        ("tenant:x", "1"),
-        ("agent", "1"),
-        ("planet:earth", "1"),
-        ("tenant", "1", "USD", "--per", "rolling"),
-        ("tenant", "1", "USD", "--per", "year"),
-        ("tenant", "1", "USD", "--rolling", "0h"),
-        ("tenant", "1", "USD", "--rolling", "400d"),
-        ("tenant", "1", "USD", "--rolling", "24h", "--per", "day"),
-    ],
-    ids=repr,
-)
-def test_a_budget_that_cannot_be_is_refused(chimera: Command, arguments: tuple[str, ...]) -> None:
-    error = chimera("budgets", "set", *arguments, "--by", "ada", fails=2)
-    assert error["code"] == "CH100"
-    assert error["remedy"]
+IMPOSSIBLE = [
+    ("tenant", "1e3"),
+    ("tenant", "NaN"),
+    ("tenant", "0.0000001"),
+    ("tenant", "１"),
+    ("tenant", "1", "EURX"),
+    ("tenant:x", "1"),
+    ("agent", "1"),
+    ("planet:earth", "1"),
+    ("tenant", "1", "USD", "--per", "rolling"),
+    ("tenant", "1", "USD", "--per", "year"),
+    ("tenant", "1", "USD", "--rolling", "0h"),
+    ("tenant", "1", "USD", "--rolling", "400d"),
+    ("tenant", "1", "USD", "--rolling", "24h", "--per", "day"),
+]
+
+
+def test_a_budget_that_cannot_be_is_refused(chimera: Command) -> None:
+    for arguments in IMPOSSIBLE:
+        error = chimera("budgets", "set", *arguments, "--by", "ada", fails=2)
+        assert error["code"] == "CH100", arguments
+        assert error["remedy"]
+    assert chimera("budgets") == {"budgets": []}
 
 
 def test_balances_and_statements(paid: Command, tmp_path: Path) -> None:
