@@ -9,6 +9,7 @@ from statistics import median, quantiles
 
 from chimera.bench.commerce.stage import Stage, open_stage
 from chimera.bench.commerce.usual import naive_overspend, reserve_for_update
+from chimera.commerce.assets import USD
 from chimera.commerce.intents import Intent
 from chimera.commerce.verify import verify_ledger
 from chimera.core.errors import OverBudget
@@ -19,7 +20,13 @@ CALLERS = 256
 CONNECTIONS = 32
 BUDGETS = 4
 PLENTY = 10**12
+AGENTS = 10_000
 _DEADLINE_S = 900.0
+_CROWD = """
+    INSERT INTO budgets (tenant, scope, subject, asset, period, window_s, cap, since, latest, set_by, set_at)
+    SELECT %s, 'agent', 'other ' || n, %s, 'total', 0, 1, '-infinity', now(), 'bench', now()
+    FROM generate_series(1, %s) AS n
+"""
 Reserve = Callable[[Intent], Awaitable[bool]]
 
 
@@ -48,6 +55,7 @@ async def reserving(*, quick: bool) -> dict[str, float]:
             ours.append(await _rate(stage, pick, f"ours-{turn}", BUDGETS, count, usual=False))
             theirs.append(await _rate(stage, pick, f"usual-{turn}", BUDGETS, max(100, count // 5), usual=True))
         one, eight = await _waits(stage, pick, count, rounds)
+        crowd = await _crowded(stage, pick, count)
         faults, overspent = await _contended(stage, pick, 300 if quick else 1_000)
         naive = await naive_overspend(stage.url, [pick.randint(1, 199) for _ in range(1_000)], 50_000, CONNECTIONS)
     mine, usual = median(rate.per_s for rate in ours), median(rate.per_s for rate in theirs)
@@ -58,6 +66,7 @@ async def reserving(*, quick: bool) -> dict[str, float]:
         "reserve_p99_ms_1": round(median(one), 2),
         "reserve_p99_ms_8": round(median(eight), 2),
         "reserve_p99_ratio": round(median(there / here for here, there in zip(one, eight, strict=True)), 2),
+        "reserve_crowd_ratio": round(crowd / mine, 2),
         "reserve_wait_p99_ms": round(median(rate.p99_ms for rate in ours), 2),
         "overspent_budgets": overspent,
         "ledger_faults": faults,
@@ -73,6 +82,12 @@ async def _waits(stage: Stage, pick: random.Random, count: int, rounds: int) -> 
             rate = await _rate(stage, pick, f"waits-{budgets}-{turn}", budgets, count, usual=False, callers=16)
             waits.append(rate.p99_ms)
     return found[1], found[8]
+
+
+async def _crowded(stage: Stage, pick: random.Random, count: int) -> float:
+    """Reservations a second in a tenant in which each of 10,000 other agents has a budget of its own."""
+    await fetch(stage.owner, _CROWD, ("crowd", USD, AGENTS))
+    return (await _rate(stage, pick, "crowd", BUDGETS, count, usual=False)).per_s
 
 
 async def _contended(stage: Stage, pick: random.Random, count: int) -> tuple[int, int]:

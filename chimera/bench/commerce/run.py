@@ -12,6 +12,7 @@ NAME = "commerce"
 GOALS: dict[str, Goal] = {
     "reserve_speedup": (">=", 4.0),
     "reserve_p99_ratio": ("<=", 2.0),
+    "reserve_crowd_ratio": (">=", 0.3),
     "overspent_budgets": ("==", 0),
     "ledger_faults": ("==", 0),
     "naive_overspend_units": (">", 0),
@@ -42,6 +43,7 @@ def measure_commerce(*, quick: bool) -> Measured:
         "reserve": f"{reserving.CALLERS} callers of one process on {reserving.BUDGETS} shared budgets each, embedded "
         f"PostgreSQL with fsync; beside SELECT ... FOR UPDATE over {reserving.CONNECTIONS} connections, in turns",
         "p99": "16 callers, payments that fall into 1 and into 8 budgets, in turns",
+        "crowd": f"{reserving.AGENTS} more budgets in the tenant, one for each of other agents",
         "naive": "a budget that is read and then written, over as many connections: it has to be overspent",
         "simulated": ["payments are not signed and reach no chain"],
     }

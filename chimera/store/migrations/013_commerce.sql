@@ -1,6 +1,7 @@
 -- Money: assets, payment intents, holds, budgets, and the journal of a double-entry ledger. Amounts are whole atomic
 -- units, all times are of this server's clock, and every operation is one function, so one round trip. What holds:
 --   * locks are taken in one order everywhere: intents by id, then budgets by id;
+--   * what is looked up is looked up by an index, however many budgets and payments there are (SET enable_seqscan);
 --   * an operation says what came of it as a word, so that one of a batch fails alone;
 --   * where the connected role may, all of it is owned by a role of its own (end of this file), and whoever is connected
 --     can read the tables and call the functions, and no more. A later migration of these tables does so as their owner.
@@ -432,10 +433,13 @@ $$;
 
 -- The budgets that count a leg of an intent: every one that there is for its asset and whose it is.
 CREATE FUNCTION budgets_of(i intents, p_asset text) RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
-    SELECT b.id FROM budgets AS b WHERE b.tenant = i.tenant AND b.asset = p_asset AND (b.scope, b.subject) IN (
-        ('tenant', ''), ('category', i.category), ('pool', i.pool), ('team', i.team), ('mission', i.mission),
-        ('agent', i.agent)
-    )
+    SELECT m.id FROM (VALUES ('tenant', ''), ('category', i.category), ('pool', i.pool), ('team', i.team),
+        ('mission', i.mission), ('agent', i.agent)) AS w (scope, subject)
+    CROSS JOIN LATERAL (
+        SELECT b.id FROM budgets AS b
+        WHERE b.tenant = i.tenant AND b.asset = p_asset AND b.scope = w.scope AND b.subject = w.subject
+        OFFSET 0  -- looked up one by one, whatever the planner thinks of how many budgets a tenant has
+    ) AS m
 $$;
 
 -- Reserves the amount and the fee cap of approved intents, in the order given. digests: what was approved; needs: ids of
@@ -444,7 +448,8 @@ $$;
 -- budget, the state or the asset.
 CREATE FUNCTION reserve_intents(p_ids uuid[], p_digests bytea[], p_needs text[], p_by text)
 RETURNS TABLE (intent uuid, outcome text, detail text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     moment timestamptz;
@@ -459,7 +464,10 @@ DECLARE
 BEGIN
     PERFORM FROM intents AS n WHERE n.id = ANY (p_ids) ORDER BY n.id FOR UPDATE;
     SELECT array_agg(DISTINCT b) INTO all_budgets FROM intents AS n
-    CROSS JOIN LATERAL (SELECT budgets_of(n, n.asset) AS b UNION SELECT budgets_of(n, n.fee_asset) WHERE n.fee_cap > 0) AS m
+    CROSS JOIN LATERAL (
+        SELECT b FROM budgets_of(n, n.asset) AS b
+        UNION ALL SELECT b FROM budgets_of(n, n.fee_asset) AS b WHERE n.fee_cap > 0
+    ) AS m
     WHERE n.id = ANY (p_ids) AND n.state = 'approved';
     PERFORM FROM budgets AS b WHERE b.id = ANY (all_budgets) ORDER BY b.id FOR UPDATE;
     SELECT greatest(ledger_now(), max(b.latest)) INTO moment FROM budgets AS b WHERE b.id = ANY (all_budgets);
@@ -576,7 +584,8 @@ $$;
 -- outcome: ok, duplicate, conflict (captured before, with other amounts), unknown, state, bad_amount, too_much.
 CREATE FUNCTION capture_intents(p_ids uuid[], p_amounts numeric[], p_fees numeric[], p_by text)
 RETURNS TABLE (intent uuid, outcome text, detail text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     moment timestamptz := ledger_lock(p_ids);
@@ -624,7 +633,8 @@ $$;
 -- and those alone. outcome: ok, duplicate, unknown, state, bad_amount, too_much.
 CREATE FUNCTION release_intents(p_ids uuid[], p_fees numeric[], p_by text, p_why text)
 RETURNS TABLE (intent uuid, outcome text, detail text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     moment timestamptz := ledger_lock(p_ids);
@@ -663,7 +673,8 @@ $$;
 -- Ends what has passed its time: at most p_limit intents. One that is signed may be on its way to the chain, and no time
 -- that passes gives its money back.
 CREATE FUNCTION reap_intents(p_limit integer) RETURNS TABLE (intent uuid, was text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     due uuid[];
@@ -689,7 +700,8 @@ $$;
 -- Writes down that money of a captured payment came back: at most what was captured and did not come back yet. p_key
 -- names the refund. outcome: ok, duplicate, conflict, unknown, state, bad_amount, too_much; detail: what can be refunded.
 CREATE FUNCTION refund_intent(p_id uuid, p_leg text, p_amount numeric, p_key text, p_by text, p_why text)
-RETURNS TABLE (outcome text, detail text) LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+RETURNS TABLE (outcome text, detail text) LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+SET enable_seqscan = off SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
     moment timestamptz := ledger_lock(ARRAY[p_id]);

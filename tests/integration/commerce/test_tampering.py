@@ -61,6 +61,23 @@ async def test_the_connected_role_changes_nothing_by_itself(books: "Books", stat
             await connection.execute(statement.encode())
 
 
+CALLABLE = {
+    *("propose_intent", "move_intent", "reserve_intents", "capture_intents", "release_intents", "refund_intent"),
+    *("reap_intents", "record_deposit", "ledger_horizon", "seal_journal"),
+    *("ledger_now", "ledger_digest", "ledger_micros", "budget_begin"),
+}
+
+
+async def test_the_connected_role_may_call_the_functions_of_payments_and_no_others(books: "Books") -> None:
+    """Threat 46. Of the owner's functions; the last four only compute."""
+    rows = await fetch(
+        books.pool,
+        "SELECT p.proname AS name FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner "
+        "WHERE r.rolname = 'chimera_ledger' AND has_function_privilege(p.oid, 'EXECUTE')",
+    )
+    assert {row["name"] for row in rows} == CALLABLE
+
+
 CHANGES = {
     "an amount": "UPDATE journal SET amount = amount + 1 WHERE kind = 'capture'",
     "an account": "UPDATE journal SET debit = 'wallet:eve' WHERE kind = 'release'",
