@@ -18,6 +18,7 @@ from chimera.core.clock import SystemClock
 from chimera.core.errors import AuditBroken, InputError, StoreError
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.store.audit.checkpoint import Checkpoint
+from chimera.store.audit.event import writable
 from chimera.store.audit.export import export_lines, read_checkpoints, verify_file
 from chimera.store.audit.signing import PublicKey, Signer
 from chimera.store.audit.stream import Part
@@ -84,7 +85,7 @@ async def test_a_batch_that_passes_several_marks_is_signed_at_its_end(pool: Pool
     log = AuditLog(pool, clock, Signer(KEY, 2))
     async with pool.connection() as connection, connection.transaction():
         await log._extend(  # pyright: ignore[reportPrivateUsage] - a batch of a size that the test chooses
-            connection, "default", {place: (AuditEvent("k", "a"), "2026-01-01") for place in range(5)}
+            connection, "default", {place: (writable(AuditEvent("k", "a")), "2026-01-01") for place in range(5)}
         )
     found = await log.examine("default", TRUSTED)
     assert (found.events, found.signed_to, found.checkpoints) == (5, 5, 1)
