@@ -33,6 +33,7 @@ def folder(tmp_path: Path, feed: Path) -> Path:
     return place
 
 
+@pytest.mark.timeout(150)  # several commands one after the other, each a start of its own
 @pytest.mark.parametrize("block", blocks("sh", "run"))
 def test_shell_commands_run(folder: Path, child_environment: Callable[..., dict[str, str]], block: str) -> None:
     """Every line exits with 0."""
