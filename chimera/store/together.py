@@ -1,6 +1,7 @@
 """Whoever writes or asks at the same time in one process shares a transaction, whatever it is about.
 
-While one transaction is under way, what comes next gathers; so the busier it is, the more each of them carries.
+While one transaction is under way, what comes next gathers; so the busier it is, the more each of them carries. Where
+many share one, the next begins a little later still: a transaction costs as much as several of the items in it.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ MOST = 2_000
 """Items of one kind in one transaction."""
 MOST_BYTES = 16_000_000
 """Their size, so that nobody waits behind a huge one."""
+MANY, SPACED_S = 8, 0.02
+"""From the beginning of a transaction that carries many items to that of the next one; fewer never wait for it."""
 _GONE = (StoreUnavailable, StoreFull)
 
 
@@ -27,6 +30,7 @@ class Turns(Generic[Place]):
         self._opened = opened
         self._asking: dict[Together[Place, Any, Any], None] = {}
         self._acting: asyncio.Task[None] | None = None
+        self._next = 0.0
 
     def ask(self, together: "Together[Place, Any, Any]") -> None:
         """Take its items along as soon as possible."""
@@ -41,13 +45,21 @@ class Turns(Generic[Place]):
 
     async def _act(self) -> None:
         try:
+            time = asyncio.get_running_loop().time
             while self._asking:
-                await self._carry_out(())
+                await asyncio.sleep(max(self._next - time(), 0.0))
+                began = time()
+                carried = await self._carry_out(())
+                self._next = began + SPACED_S if carried >= MANY else 0.0
         finally:
             self._acting = None
 
-    async def _carry_out(self, batches: "Sequence[_Batch[Place]]") -> None:
-        """Write the batches, or what waits once the transaction is open, as a whole; else each as far as it can be."""
+    async def _carry_out(self, batches: "Sequence[_Batch[Place]]") -> int:
+        """Write the batches, or what waits once the transaction is open, as a whole; else each as far as it can be.
+
+        Returns:
+            How many items they had.
+        """
         try:
             async with self._opened() as place:
                 batches = batches or self._gathered()
@@ -59,6 +71,7 @@ class Turns(Generic[Place]):
         else:
             for batch, found in zip(batches, answers, strict=True):
                 batch.settle(found)
+        return sum(len(batch.items) for batch in batches)
 
     def _gathered(self) -> "list[_Batch[Place]]":
         asking, self._asking = sorted(self._asking, key=lambda each: each.last), {}

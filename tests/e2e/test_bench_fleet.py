@@ -137,6 +137,7 @@ def test_what_cannot_be_restarted_is_refused() -> None:
         run.main_fleet("2s", "lean", restart=["postgres"], quick=True, as_json=True)
 
 
+@pytest.mark.long
 async def test_a_storm_restarts_postgres_and_nats_once_each() -> None:
     """Proves FR-382: both come back with what they had, and what Postgres used before is not forgotten."""
     async with open_servers() as servers, nats_for(["nats"], servers) as nats:

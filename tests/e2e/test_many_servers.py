@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from chimera.core.clock import SystemClock
 from chimera.store.audit import AuditLog
 from chimera.store.embedded import Endpoints
@@ -72,6 +74,7 @@ def killed(file: Path, *, for_good: bool) -> int:
     return pid
 
 
+@pytest.mark.long
 def test_a_mission_uses_a_tool_that_nobody_named_while_two_servers_die(
     tmp_path: Path, database_url: str, endpoints: Endpoints, child_environment: Callable[..., dict[str, str]]
 ) -> None:

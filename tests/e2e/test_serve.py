@@ -212,6 +212,7 @@ async def test_the_user_of_this_machine_runs_a_mission_over_stdio(
     assert {(event["actor"], event["data"]["way"]) for event in called} == {(local_user(), "mcp over stdio")}
 
 
+@pytest.mark.long
 async def test_sigterm_tells_who_waits_and_leaves_the_mission_to_the_next_server(
     serve: Callable[..., Serving], environment: dict[str, str], silent: str
 ) -> None:

@@ -437,7 +437,8 @@ def left_behind(settings: Settings, endpoints: Endpoints) -> bytes:
                 kept += [value if isinstance(value, bytes) else str(value).encode() for value in row]
     with Redis.from_url(endpoints.redis_url) as redis:
         for key in cast("list[bytes]", redis.keys("chimera:*")):
-            kept += [key, cast("bytes", redis.dump(key)), repr(redis.xrange(key)).encode()]
+            read = redis.xrange(key) if redis.type(key) == b"stream" else None
+            kept += [key, cast("bytes", redis.dump(key)), repr(read).encode()]
     kept += [path.read_bytes() for path in settings.home.rglob("*") if path.is_file()]
     return b"\n".join(kept)
 

@@ -606,7 +606,8 @@ async def test_callers_are_limited_each_by_himself(serve: Serve, stage: "Stage")
     assert limited
     assert int(limited[0].headers["retry-after"]) >= 1
     assert limited[0].json()["error"]["code"] == "CH902"
-    assert (await serving.post(HELLO, await serving.key("eager"))).status_code == 429
+    again = await serving.key("eager")
+    assert 429 in [(await serving.post(HELLO, again)).status_code for _ in range(30)]
     async with serving.client(patient) as client:
         begun = [told(await client.call_tool("run_mission", {"goal": "go", "wait": False})) for _ in range(2)]
         assert [one["status"] for one in begun] == ["running", "running"]

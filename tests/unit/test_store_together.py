@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 
 from chimera.core.errors import StoreUnavailable
-from chimera.store.together import MOST_BYTES, Together, Turns
+from chimera.store.together import MANY, MOST_BYTES, SPACED_S, Together, Turns
 
 
 class Written:
@@ -67,6 +67,30 @@ async def test_different_things_share_one_turn_and_fail_apart() -> None:
         *(each.submit(item) for each, item in zip(wrote, (4, 5, 6), strict=True)), return_exceptions=True
     )
     assert [type(found) for found in done] == [int, ValueError, int]
+
+
+async def test_after_many_the_next_turn_waits_for_more_and_after_few_it_does_not() -> None:
+    """Proves FR-367: a turn of many is followed by one that more can share; who is alone waits for nobody."""
+    opened: list[float] = []
+
+    class Turn(nullcontext[None]):
+        async def __aenter__(self) -> None:
+            opened.append(asyncio.get_running_loop().time())
+
+    async def turns_of(first: int) -> float:
+        together = writing(Written(), turns := Turns[None](Turn))
+        opened.clear()
+        tasks = [asyncio.create_task(together.submit(2)) for _ in range(first)]
+        while not opened:  # noqa: ASYNC110 - a turn of the loop or two
+            await asyncio.sleep(0)
+        tasks.append(asyncio.create_task(together.submit(4)))
+        await asyncio.gather(*tasks)
+        await turns.settled()
+        assert len(opened) == 2
+        return opened[1] - opened[0]
+
+    assert await turns_of(MANY) >= SPACED_S * 0.99
+    assert min([await turns_of(MANY - 1) for _ in range(20)]) < SPACED_S
 
 
 async def test_what_is_large_is_carried_in_parts() -> None:

@@ -204,6 +204,7 @@ async def keep_two(yard: "Yard", until_over: int) -> int:
     return hired - len(yard.pids)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 @EITHER
 async def test_poison_among_others(yard: "Yard") -> None:
@@ -236,6 +237,7 @@ async def test_innocents_outlive_their_workers(yard: "Yard") -> None:
     assert len(yard.rows("SELECT run FROM ledger")) == 12
 
 
+@pytest.mark.long
 @EITHER
 async def test_postgres_hangs_for_longer_than_a_lease(yard: "Yard") -> None:
     """Proves FR-380: the workers lose their leases, begin anew, and none of their runs is to blame for that."""
