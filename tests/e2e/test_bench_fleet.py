@@ -44,6 +44,8 @@ def test_agents_of_two_workers_all_end_once(runner: str) -> None:
     assert (figures["lost"], figures["duplicated"]) == (0, 0), found["conditions"]["failed"]
     assert figures["in_flight"] == 30
     assert figures["added_p99_ms"] >= figures["added_p50_ms"] > 0
+    assert 0 < figures["last_began_s"] <= found["conditions"]["seconds"]
+    assert 0 < figures["fairness"] <= 1
     assert figures["python_ms_per_run"] > 0
     assert figures["postgres_ms_per_run"] > 0
     assert figures["cpu_ratio_bare"] == pytest.approx(figures["chimera_cpu_ms"] / figures["bare_cpu_ms"], abs=0.02)

@@ -67,6 +67,12 @@ class SlowModel(ScriptedModel):
     """The model in process: it is told what to say, and takes its time."""
 
     _latencies: Latencies = PrivateAttr(default=Latencies(0.0, 0))
+    _began: list[float] = PrivateAttr(default_factory=list[float])
+
+    @property
+    def began(self) -> list[float]:
+        """When each run asked for the first time, by the clock of the event loop."""
+        return self._began
 
     def slow(self, latencies: Latencies) -> "SlowModel":
         """Take so long from now on."""
@@ -83,6 +89,8 @@ class SlowModel(ScriptedModel):
         offered = [tool["function"]["name"] for tool in kwargs.get("tools", [])]
         call = call_of(offered, any(isinstance(message, ToolMessage) for message in messages))
         run = run_of(str(messages[1].content))
+        if call == 0:
+            self._began.append(asyncio.get_running_loop().time())
         await asyncio.sleep(self._latencies.of(run, call))
         return ChatResult(generations=[ChatGeneration(message=_said(call, run, offered))])
 

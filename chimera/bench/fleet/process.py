@@ -76,6 +76,7 @@ class Load:
                 "nats_url": self.nats_url or None,
                 "max_parallel": 1_000_000,
                 "max_tokens": 10**12,
+                "model_timeout_s": 600,  # one call in a million takes longer than the 60 s that are usual
                 "model": "openai:simulated" if self.provider else "simulated",
                 "model_base_url": self.provider or None,
                 "model_api_key": "none",
@@ -85,9 +86,14 @@ class Load:
 
 @dataclass
 class Seen:
-    """What one process saw. ``added``: seconds that each run took beyond its model calls, from its arrival on."""
+    """What one process saw.
+
+    ``added``: seconds that each run took beyond its model calls, from its arrival on. ``began``: seconds from the first
+    arrival to the first model call of each run, where the model is in process.
+    """
 
     added: list[float] = field(default_factory=list[float])
+    began: list[float] = field(default_factory=list[float])
     approved: int = 0
     failed: list[str] = field(default_factory=list[str])
     tool_calls: int = 0
@@ -99,17 +105,17 @@ class Seen:
 
 async def carry_out(load: Load) -> Seen:
     """Do it."""
-    models = None if load.provider else {"*": SlowModel(script=[]).slow(load.latencies)}
-    async with open_app(load.settings, Roles(models=models)) as app:
+    model = None if load.provider else SlowModel(script=[]).slow(load.latencies)
+    async with open_app(load.settings, Roles(models={"*": model} if model else None)) as app:
         await asyncio.to_thread(app.context.models.check)
         context, tools = simulated(app, random.Random(load.seed))
         leaves = [Leaf(context, load.mission_of(number)) for number in range(-(-load.runs // RUNS_PER_MISSION))]
         for leaf in leaves:
             await context.missions.create(leaf.mission_id, leaf.mission)
-        return await _measured(load, leaves, tools)
+        return await _measured(load, leaves, tools, model)
 
 
-async def _measured(load: Load, leaves: list[Leaf], tools: SimulatedTools) -> Seen:
+async def _measured(load: Load, leaves: list[Leaf], tools: SimulatedTools, model: SlowModel | None) -> Seen:
     seen, now = Seen(), 0
     loop = asyncio.get_running_loop()
 
@@ -143,6 +149,7 @@ async def _measured(load: Load, leaves: list[Leaf], tools: SimulatedTools) -> Se
     seen.cpu_s = time.process_time() - cpu
     seen.rss_peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seen.tool_calls = tools.calls - WARM
+    seen.began = [at - first for at in model.began[WARM:]] if model else []
     return seen
 
 

@@ -182,6 +182,8 @@ async def _tried(servers: Servers, trial: Trial, provider: Provider | None) -> d
     seen = await _all_workers(loads)
     postgres = servers.postgres_cpu_s() - postgres
     figures = _figures(seen, trial.runs, postgres)
+    if not trial.arrive_s:
+        figures |= _burst(seen)
     if provider:
         figures["provider_ms_per_run"] = round((provider.cpu_s() - served) / trial.runs * 1_000, 2)
     return {**figures, "failed": [message for one in seen for message in one.failed[:3]]}
@@ -228,6 +230,21 @@ def _figures(seen: Sequence[Seen], runs: int, postgres: float) -> dict[str, Any]
         "cpu_ms_per_run": round((python + postgres) / runs * 1_000, 2),
         "python_ms_per_run": round(python / runs * 1_000, 2),
         "postgres_ms_per_run": round(postgres / runs * 1_000, 2),
+    }
+
+
+def _burst(seen: Sequence[Seen]) -> dict[str, Any]:
+    """When the last of a burst has asked its model for the first time, and how alike all waited to be done.
+
+    ``fairness`` is Jain's index of the added latencies (Jain, Chiu, Hawe 1984): 1 where all waited as long, 1/n where
+    one waited for all.
+    """
+    began = [at for one in seen for at in one.began]
+    added = [value for one in seen for value in one.added]
+    squares = len(added) * sum(value * value for value in added)
+    return {
+        **({"last_began_s": round(max(began), 1)} if began else {}),
+        "fairness": round(sum(added) ** 2 / squares, 3) if squares else 0.0,
     }
 
 
