@@ -48,7 +48,12 @@
     │   ├── IntentNotFound                CH806
     │   ├── TooMuch                       CH807  more than was held, captured or left to refund
     │   ├── LedgerBroken                  CH808  the books do not agree with themselves or with the chain
-    │   └── ChainMissing                  CH809
+    │   ├── ChainMissing                  CH809
+    │   ├── SignerRefused                 CH810
+    │   ├── SignerDown                    CH811
+    │   ├── ChainDown                     CH812
+    │   ├── ChainDisagrees                CH813  endpoints of a chain say different things, or one says what cannot be
+    │   └── WalletQuarantined             CH814  somebody else used its key, or nobody knows
     └── RemoteAgentError                  CH900  a peer failed or misbehaved
         ├── CallerUnknown                 CH901  a call without a key that counts
         └── CallerBusy                    CH902  a caller asks for too much at once
@@ -459,6 +464,43 @@ class ChainMissing(PaymentRefused):
 
     code = "CH809"
     remedy = "Configure a wallet and its chain; `chimera ledger verify` checks the books by themselves."
+
+
+class SignerRefused(PaymentRefused):
+    """The signer does not sign this."""
+
+    code = "CH810"
+    remedy = "Propose the payment anew, and have it approved; what was refused is on the audit record."
+
+
+class SignerDown(PaymentRefused):
+    """The signer cannot be reached."""
+
+    code = "CH811"
+    remedy = "Start it (`python -m chimera.commerce.wallet --help`); payments that are reserved go on then."
+    retryable = True
+
+
+class ChainDown(PaymentRefused):
+    """An endpoint of the chain does not answer."""
+
+    code = "CH812"
+    remedy = "Check the addresses of both endpoints; payments that are under way go on when they answer."
+    retryable = True
+
+
+class ChainDisagrees(PaymentRefused):
+    """What endpoints say of the chain does not agree, or cannot be."""
+
+    code = "CH813"
+    remedy = "Nothing is counted as paid meanwhile. Compare both endpoints with one that you trust."
+
+
+class WalletQuarantined(PaymentRefused):
+    """The wallet does not pay until a human has looked at it."""
+
+    code = "CH814"
+    remedy = "Find out who else has its key; move what it holds to a new wallet."
 
 
 class RemoteAgentError(ChimeraError):

@@ -122,6 +122,10 @@ KINDS: Mapping[str, Kind] = {
         Kind("tools.rejected", _TOOLS, "A human refused changed tools", _ENTITY, UPDATE),
         Kind("money.asset", _MONEY, "An asset that can be paid with was added", _ENTITY, CREATE),
         Kind("money.budget", _MONEY, "A budget was made or changed", _ENTITY, UPDATE),
+        Kind("money.wallet", _MONEY, "An agent got a wallet on a chain", _ENTITY, CREATE),
+        Kind("money.alarm", _MONEY, "A payment or a wallet needs somebody to look", _ENTITY, OTHER, Threat.MEDIUM),
+        Kind("money.quarantined", _MONEY, "A wallet was kept from paying", _ENTITY, UPDATE, Threat.HIGH),
+        Kind("money.unquarantined", _MONEY, "A human let a wallet pay again", _ENTITY, UPDATE),
         Kind("money.sealed", _MONEY, "Rows of the ledger's journal were sealed", _ENTITY, CREATE),
         Kind("incident.released", _INCIDENT, "A human ended a security incident", Ocsf.INCIDENT_FINDING, CLOSE),
     )

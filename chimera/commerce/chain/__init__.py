@@ -1,0 +1,1 @@
+"""Chains of the EVM behind one port: real ones over JSON-RPC, and one in this process."""
