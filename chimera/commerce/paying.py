@@ -6,6 +6,7 @@ same bytes. What an endpoint says is a hint; what counts is a receipt with enoug
 """
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -37,7 +38,7 @@ TOKEN_GAS = 100_000
 _S = IntentState
 _OPEN = (_S.RESERVED, _S.SIGNED, _S.BROADCAST, _S.UNKNOWN, _S.CONFIRMED, _S.QUARANTINED, _S.FAILED)
 _UNFINISHED = """
-    SELECT i.id FROM intents AS i WHERE i.chain_id = %s AND i.state = ANY (%s) ORDER BY i.moved_at, i.id LIMIT %s
+    SELECT i.id FROM intents AS i WHERE i.chain_id = %s AND i.state = ANY (%s) AND i.id > %s ORDER BY i.id LIMIT %s
 """
 _TENANTS = "SELECT DISTINCT tenant FROM wallets WHERE chain_id = %s ORDER BY tenant"
 
@@ -66,13 +67,18 @@ class Signatures(Protocol):
 
 @dataclass(frozen=True)
 class Patience:
-    """How payments are waited for. ``depth``: blocks that make one final, its own among them; the others: seconds."""
+    """How payments are waited for. ``depth``: blocks that make one final, its own among them; the others: seconds.
+
+    ``poll_s``: between looks at a payment; ``resend_s``: until its bytes are sent again; ``stuck_s``: until it is
+    replaced; ``pay_s``: the longest :meth:`Payer.pay`; ``look_s``: between looks at wallets, and seals.
+    """
 
     depth: int = 12
     poll_s: float = 2.0
     resend_s: float = 30.0
     stuck_s: float = 180.0
     pay_s: float = 300.0
+    look_s: float = 60.0
     at_once: int = 64
 
 
@@ -100,6 +106,7 @@ class Payer:
         self.wallets = WalletStore(pool, audit)
         self._known: dict[tuple[str, str], str] = {}
         self._told: set[tuple[str, str]] = set()
+        self._look_at = 0.0
 
     async def pay(self, intent_id: str) -> IntentState:
         """Make an approved payment, or go on with it, and return how far it came when it ends or the time is up.
@@ -141,26 +148,23 @@ class Payer:
         intent = await self._ledger.intent(intent_id)
         return intent.state in FINAL | SPENT | {_S.QUARANTINED}
 
-    async def turn(self, limit: int = 500) -> int:
+    async def turn(self, at_once: int = 500) -> int:
         """Go on with all payments under way, end what has expired, seal the books; how many are under way."""
-        rows = await fetch(self._pool, _UNFINISHED, (self._chain.chain_id, [str(state) for state in _OPEN], limit))
-        seats = asyncio.Semaphore(self._patience.at_once)
-
-        async def one(intent_id: str) -> None:
-            async with seats:
-                try:
-                    await self.step(intent_id)
-                except PaymentRefused as error:
-                    await self._alarm(await self._ledger.intent(intent_id), error.message)
-
-        async with asyncio.TaskGroup() as tasks:
-            for row in rows:
-                tasks.create_task(one(str(row["id"])))
+        after, count = "00000000-0000-0000-0000-000000000000", 0
+        states = [str(state) for state in _OPEN]
+        while rows := await fetch(self._pool, _UNFINISHED, (self._chain.chain_id, states, after, at_once)):
+            seats = asyncio.Semaphore(self._patience.at_once)
+            async with asyncio.TaskGroup() as tasks:
+                for row in rows:
+                    tasks.create_task(self._step_in(seats, str(row["id"])))
+            after, count = str(rows[-1]["id"]), count + len(rows)
         await self._ledger.reap()
-        await self.check_wallets()
-        for row in await fetch(self._pool, _TENANTS, (self._chain.chain_id,)):
-            await self._ledger.seal(str(row["tenant"]))
-        return len(rows)
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + self._patience.look_s
+            await self.check_wallets()
+            for row in await fetch(self._pool, _TENANTS, (self._chain.chain_id,)):
+                await self._ledger.seal(str(row["tenant"]))
+        return count
 
     async def run(self, ended: asyncio.Event) -> None:
         """Take turns until ``ended`` is set; what fails in one is tried in the next."""
@@ -186,10 +190,10 @@ class Payer:
         address = self._known[place]
         return await self.wallets.add(self._chain.chain_id, address, tenant, agent, await self._chain.nonce(address))
 
-    async def check_wallets(self) -> list[str]:
+    async def check_wallets(self, tenant: str | None = None) -> list[str]:
         """Look for wallets whose nonces do not add up: gaps, behind which all waits, and transactions of others."""
         found: list[str] = []
-        for wallet in await self.wallets.listed(self._chain.chain_id):
+        for wallet in await self.wallets.listed(self._chain.chain_id, tenant):
             if wallet.quarantined:
                 continue
             used = await self._chain.nonce(wallet.address)
@@ -205,6 +209,13 @@ class Payer:
                 await self._tell(wallet.tenant, wallet.agent, wallet.address, why)
                 found.append(why)
         return found
+
+    async def _step_in(self, seats: asyncio.Semaphore, intent_id: str) -> None:
+        async with seats:
+            try:
+                await self.step(intent_id)
+            except ChimeraError as error:  # one payment's; the others go on
+                await self._alarm(await self._ledger.intent(intent_id), error.message)
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
@@ -300,7 +311,11 @@ class Payer:
             )
             return False
         item = ToSign(intent, await self._approval(intent), newest.chain_id, newest.sender, gas)
-        made = await self._signing.replace(item, newest.nonce, newest.place + 1)
+        try:
+            made = await self._signing.replace(item, newest.nonce, newest.place + 1)
+        except SignerRefused as refused:
+            await self._alarm(intent, f"it waits, and is not replaced: {refused.message}")
+            return False
         sending = await self._chain.send_raw(made.raw)
         await self.wallets.sent(made.hash, f"{sending.outcome}: {sending.detail}")
         return True

@@ -26,13 +26,16 @@ from chimera.core.errors import (
 )
 from chimera.core.errors import IntentState as WrongState
 from chimera.store.postgres import Connection, Pool
-from chimera.store.together import Together, Turns
+from chimera.store.together import MOST_BYTES, Together, Turns
 
 _LOCK = b"SELECT i.*, ledger_now() AS now FROM lock_intents(%s::uuid[]) AS i"
 _WALLETS = b"""
     SELECT * FROM wallets WHERE chain_id = %s AND address = ANY (%s) ORDER BY chain_id, address FOR UPDATE
 """
 _TAKEN = b"SELECT nonce FROM wallet_nonces WHERE chain_id = %s AND address = %s AND nonce >= %s"
+_TRIES = 64
+_AT_ONCE = 100
+"""Payments in one transaction, so that a signer which is slow does not hold it for long."""
 _NEXT = b"UPDATE wallets SET next_nonce = %s WHERE chain_id = %s AND address = %s"
 
 
@@ -55,8 +58,8 @@ class _Purse:
     free: int
     taken: set[int]
 
-    def first(self) -> int:
-        nonce = self.free
+    def first(self, least: int = 0) -> int:
+        nonce = max(self.free, least)
         while nonce in self.taken:
             nonce += 1
         return nonce
@@ -75,7 +78,9 @@ class Signing:
         self._signer = signer
         self._by = by
         turns: Turns[Connection] = Turns(self._transaction)
-        self._signing: Together[Connection, ToSign, Signed | ChimeraError] = Together(turns, self._sign_all)
+        self._signing: Together[Connection, ToSign, Signed | ChimeraError] = Together(
+            turns, self._sign_all, size=lambda _: MOST_BYTES // _AT_ONCE
+        )
 
     async def sign(self, item: ToSign) -> Signed:
         """Sign a reserved payment; when this returns, it is committed.
@@ -101,7 +106,13 @@ class Signing:
                 raise now_is
             if now_is.state not in (IntentState.SIGNED, IntentState.BROADCAST, IntentState.UNKNOWN):
                 raise WrongState(f"payment {now_is.id} is {now_is.state}", state=str(now_is.state))
-            signed = await self._signer.sign_payment(SignRequest(now_is, item.approval, nonce, item.gas))
+            request = SignRequest(now_is, item.approval, nonce, item.gas)
+            try:
+                signed = await self._signer.sign_payment(request)
+            except SignerRefused as refused:  # one that it signed before, and nobody wrote down, is taken as it is
+                if (before := _before(request, refused)) is None or before.nonce != nonce or before == request:
+                    raise
+                signed = await self._signer.sign_payment(before)
             await keep_signed(connection, [(now_is.id, item.chain_id, signed, place)])
             return signed
 
@@ -154,17 +165,23 @@ class Signing:
         return signed
 
     async def _ask(self, request: SignRequest, purse: _Purse) -> Signed:
-        """Ask the signer; what it signed before, in a transaction that was rolled back, is taken as it is."""
-        try:
-            return await self._signer.sign_payment(request)
-        except SignerRefused as refused:
-            before = refused.context.get("before")
-            if not isinstance(before, dict):
-                raise
-            nonce, gas = int(before["nonce"]), Gas(*(int(before[name]) for name in ("limit", "max_fee", "priority")))
-            if nonce < purse.wallet.next_nonce or nonce in purse.taken:
-                raise
-            return await self._signer.sign_payment(replace(request, nonce=nonce, gas=gas))
+        """Ask the signer, which may know better than a database that was rolled back.
+
+        What it signed before is taken as it is. A nonce that it keeps for another payment is left for that one.
+        """
+        for _ in range(_TRIES):
+            try:
+                return await self._signer.sign_payment(request)
+            except SignerRefused as refused:
+                again, free = _before(request, refused), refused.context.get("free")
+                if again is None and isinstance(free, int):
+                    again = replace(request, nonce=purse.first(free))
+                if again is None:
+                    raise
+                if again == request or again.nonce < purse.wallet.next_nonce or again.nonce in purse.taken:
+                    raise
+                request = again
+        raise SignerRefused(f"the signer finds no nonce for payment {request.intent.id}")
 
     async def _locked(self, connection: Connection, items: Sequence[ToSign]) -> list[Intent | ChimeraError]:
         """The payments as they are now, locked; for each that is not the one that was approved, why."""
@@ -196,3 +213,12 @@ class Signing:
                 nonces = {int(row["nonce"]) for row in await taken.fetchall()}
                 purses[chain_id, wallet.address] = _Purse(wallet, wallet.next_nonce, nonces)
         return purses
+
+
+def _before(request: SignRequest, refused: SignerRefused) -> SignRequest | None:
+    """The request that the signer granted before for this payment, if it says so."""
+    before = refused.context.get("before")
+    if not isinstance(before, dict):
+        return None
+    gas = Gas(*(int(before[name]) for name in ("limit", "max_fee", "priority")))
+    return replace(request, nonce=int(before["nonce"]), gas=gas)

@@ -86,6 +86,14 @@ class Settings(BaseSettings):
     server_missions: PositiveInt = Field(default=16, description="missions that one principal may have running here")
     server_body_max_bytes: PositiveInt = Field(default=1_000_000, description="largest request that the server reads")
 
+    chain_endpoints: list[SecretStr] = Field(
+        default_factory=list,
+        description="URLs of JSON-RPC endpoints of the chain to pay on, two of different operators",
+    )
+    chain_id: PositiveInt | None = Field(default=None, description="id of that chain")
+    chain_depth: PositiveInt = Field(default=12, description="blocks that make a payment final, its own among them")
+    chain_since: NonNegativeInt = Field(default=0, description="first block in which wallets may have paid")
+
     audit_key: Path | None = Field(
         default=None, description="PEM file of the Ed25519 key that signs the audit log; default: one in home"
     )

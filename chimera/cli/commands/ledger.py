@@ -6,6 +6,7 @@ import typer
 
 from chimera.cli.commands.ledger_budgets import app as budgets_app
 from chimera.cli.commands.ledger_out import statement_command
+from chimera.cli.commands.ledger_payments import payments_command
 from chimera.cli.opening import open_records
 from chimera.cli.options import By, Json, Tenant
 from chimera.cli.running import run
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The books: balances, statements, budgets, and whether they agree.", no_args_is_help=True)
 app.command("statement")(statement_command)
+app.command("payments")(payments_command)
 app.add_typer(budgets_app, name="budgets")
 
 
@@ -98,11 +100,12 @@ def reconcile_command(tenant: Tenant = "default", json: Json = False) -> None:
 
 async def _reconcile(tenant: str, json: bool) -> None:
     from chimera.commerce.assets import AssetStore
+    from chimera.commerce.chain.totals import totals_of
     from chimera.commerce.reconcile import reconcile
     from chimera.core.errors import LedgerBroken
 
-    async with open_records() as records:
-        compared = await reconcile(records.pool, None, tenant)
+    async with open_records() as records, totals_of(records.settings, records.pool, records.audit) as totals:
+        compared = await reconcile(records.pool, totals, tenant)
         assets = {asset.id: asset for asset in await AssetStore(records.pool, records.audit).listed()}
     told = [one.plain() for one in compared]
     if not json:

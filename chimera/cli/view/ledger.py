@@ -9,6 +9,7 @@ from chimera.cli.view.tables import one_row, table
 from chimera.cli.view.text import line, moment, short
 from chimera.commerce.assets import Asset
 from chimera.commerce.budgets import Budget
+from chimera.commerce.history import Made
 from chimera.commerce.reconcile import Compared
 from chimera.commerce.statement import Entry
 from chimera.core.money import write_units
@@ -46,6 +47,24 @@ def budgets_table(budgets: Sequence[Budget], assets: Mapping[str, Asset]) -> Tab
             *amounts,
             f"{one.used_percent} %",
             Text(line(forecast(one, asset), 120), style=_STYLES.get(one.warning, "")),
+        )
+    return made
+
+
+def payments_table(found: Sequence[Made], assets: Mapping[str, Asset]) -> Table:
+    """Payments with their transactions."""
+    made = table("signed", "agent", "paid to", "amount", "asset", "state", "transaction", "for", right=("amount",))
+    for one in found:
+        asset = assets[one.asset]
+        made.add_row(
+            moment(one.signed_at),
+            Text(line(one.agent, 40)),
+            Text(line(one.payee, 44)),
+            grouped(one.amount, asset.decimals),
+            asset.symbol,
+            one.state,
+            one.hash[:18],
+            Text(line(one.purpose, 60)),
         )
     return made
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chimera.commerce.chain.port import TRANSFER_TOPIC, Fees, Receipt, Sending, Sent, Transfer
-from chimera.core.errors import ChainDisagrees, ChainDown, ConfigError
+from chimera.core.errors import ChainDisagrees, ChainDown, ConfigError, ExtraMissing
 
 if TYPE_CHECKING:
     from web3 import AsyncWeb3
@@ -143,13 +143,15 @@ async def connect_chain(urls: Sequence[str], chain_id: int, answer_s: float = AN
     """A chain by the URLs of its endpoints.
 
     Raises:
-        ConfigError: there is none, or one is of another chain. ChainDown: one does not answer.
+        ConfigError: there is none, or one is of another chain. ChainDown: one does not answer. ExtraMissing.
     """
-    from web3 import AsyncHTTPProvider, AsyncWeb3
-    from web3.middleware import ExtraDataToPOAMiddleware
-
     if not urls:
         raise ConfigError("a chain needs at least one endpoint, and two to compare")
+    try:
+        from web3 import AsyncHTTPProvider, AsyncWeb3
+        from web3.middleware import ExtraDataToPOAMiddleware
+    except ImportError:
+        raise ExtraMissing("chains need the extra 'commerce'", remedy="pip install 'chimera-swarm[commerce]'") from None
     endpoints = [AsyncWeb3(AsyncHTTPProvider(url, exception_retry_configuration=None)) for url in urls]
     for w3 in endpoints:
         w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)

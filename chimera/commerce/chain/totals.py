@@ -5,15 +5,19 @@ chain's coin has no events: there, the receipts of what we signed say what was s
 there is nothing else; when there is, nobody can say what it cost, and that is an error.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from chimera.commerce.assets import Asset, AssetStore
 from chimera.commerce.chain.port import Chain, Transfer
+from chimera.commerce.chain.rpc import connect_chain
 from chimera.commerce.reconcile import ChainTotal
 from chimera.commerce.wallet.calldata import Moves
 from chimera.commerce.wallet.rules import read_raw
 from chimera.commerce.wallets import Wallet, WalletStore
-from chimera.core.errors import WalletQuarantined
+from chimera.core.errors import ConfigError, WalletQuarantined
+from chimera.core.settings import Settings
+from chimera.store.audit import AuditLog
 from chimera.store.postgres import Pool, fetch
 
 BLOCKS_AT_ONCE = 5_000
@@ -88,3 +92,24 @@ class WalletTotals:
             came += await self._chain.transfers(str(asset.address), start, end, payee=wallet.address)
         paid = {each.payee for each in went}
         return sum(each.amount for each in went) - sum(each.amount for each in came if each.sender in paid)
+
+
+@asynccontextmanager
+async def totals_of(settings: Settings, pool: Pool, audit: AuditLog) -> AsyncGenerator[WalletTotals | None]:
+    """What the chain of the settings says; None where none is configured.
+
+    Raises:
+        ConfigError: endpoints without the id of their chain, or of another one. ChainDown. ExtraMissing.
+    """
+    if not settings.chain_endpoints:
+        yield None
+        return
+    if settings.chain_id is None:
+        raise ConfigError("chain_endpoints need chain_id", remedy="Set CHIMERA_CHAIN_ID to the id of their chain.")
+    urls = [url.get_secret_value() for url in settings.chain_endpoints]
+    chain = await connect_chain(urls, settings.chain_id)
+    try:
+        wallets, assets = WalletStore(pool, audit), AssetStore(pool, audit)
+        yield WalletTotals(pool, assets, wallets, chain, settings.chain_depth, settings.chain_since)
+    finally:
+        await chain.close()

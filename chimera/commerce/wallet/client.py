@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from chimera.commerce.wallet.authorizing import AuthorizeRequest, write_authorize
 from chimera.commerce.wallet.request import (
     LENGTH_BYTES,
     MOST_BYTES,
@@ -61,6 +62,14 @@ class SignerClient:
             SignerRefused: it is not signed. SignerDown: nobody answers; it may have been signed.
         """
         return read_signed((await self._ask(write_request(request)))["signed"])
+
+    async def sign_authorization(self, request: AuthorizeRequest) -> bytes:
+        """The signature (r, s, v) under the authorisation of a payment, or under its cancellation.
+
+        Raises:
+            SignerRefused: it is not signed. SignerDown: nobody answers; it may have been signed, and is the same again.
+        """
+        return bytes.fromhex((await self._ask(write_authorize(request)))["signature"])
 
     async def close(self) -> None:
         """Close the connection."""

@@ -30,6 +30,10 @@ class Keys(Protocol):
         """The raw transaction, signed; ``transaction`` is one of type 2, with all of its fields."""
         ...
 
+    def sign_typed(self, tenant: str, agent: str, data: dict[str, Any]) -> bytes:
+        """The signature (r, s, v) under typed data that the signer made."""
+        ...
+
 
 class LocalKeys:
     """Keys that are derived (BIP-32, hardened) from one secret, which is a keystore file of version 3 on disk.
@@ -54,6 +58,13 @@ class LocalKeys:
     def sign(self, tenant: str, agent: str, transaction: dict[str, Any]) -> bytes:
         """The raw transaction, signed."""
         return bytes(self._account(tenant, agent).sign_transaction(transaction).raw_transaction)
+
+    def sign_typed(self, tenant: str, agent: str, data: dict[str, Any]) -> bytes:
+        """The signature (r, s, v) under typed data that the signer made."""
+        from eth_account.messages import encode_typed_data
+
+        said = encode_typed_data(full_message=data)
+        return bytes(self._account(tenant, agent).sign_message(said).signature)
 
     def _account(self, tenant: str, agent: str) -> Any:
         from eth_account import Account

@@ -1,11 +1,13 @@
 """What the signer is asked and what it answers, as JSON in frames: four bytes of length, then that many of UTF-8.
 
-There are two calls: ``address`` and ``sign_payment``. Neither takes a hash, a message or call data.
+There are three calls: ``address``, ``sign_payment`` and ``sign_authorization`` (``authorizing.py``). None takes a hash,
+a message or call data.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,12 +69,17 @@ def frame(message: Mapping[str, Any]) -> bytes:
 
 def write_request(request: SignRequest) -> dict[str, Any]:
     """A request as JSON data."""
-    asked, approval = request.intent.asked, request.approval
+    gas = {name: str(value) for name, value in asdict(request.gas).items()}
+    paid = write_paid(request.intent, request.approval)
+    return {"call": "sign_payment", **paid, "nonce": request.nonce, "gas": gas}
+
+
+def write_paid(intent: Intent, approval: Approval) -> dict[str, Any]:
+    """A payment and its approval as JSON data."""
     return {
-        "call": "sign_payment",
-        "id": request.intent.id,
-        "asked": asked.plain(),
-        "expires_at": int(request.intent.expires_at.timestamp()),
+        "id": intent.id,
+        "asked": intent.asked.plain(),
+        "expires_at": int(intent.expires_at.timestamp()),
         "approval": {
             "intent": approval.intent.hex(),
             "chain_id": approval.chain_id,
@@ -84,8 +91,6 @@ def write_request(request: SignRequest) -> dict[str, Any]:
             "expiry": approval.expiry,
             "signature": approval.signature.hex(),
         },
-        "nonce": request.nonce,
-        "gas": {name: str(value) for name, value in asdict(request.gas).items()},
     }
 
 
@@ -95,26 +100,36 @@ def read_request(message: Mapping[str, Any]) -> SignRequest:
     Raises:
         SignerRefused: it holds none, or more than one needs.
     """
-    try:
-        if set(message) != {"call", "id", "asked", "expires_at", "approval", "nonce", "gas"}:
-            raise SignerRefused("a request to the signer has other fields than it should")
-        expiry = _whole(message["expires_at"])
-        unsigned = Intent(
-            id=_text(message["id"]),
-            asked=_proposal(message["asked"]),
-            expires_at=datetime.fromtimestamp(expiry, UTC),
-            digest=b"",
-            state=IntentState.RESERVED,
-            moved_by="",
-            why="",
-            created_at=datetime.fromtimestamp(0, UTC),
-            moved_at=datetime.fromtimestamp(0, UTC),
-        )
-        intent = Intent(
-            **{**{each.name: getattr(unsigned, each.name) for each in fields(Intent)}, "digest": unsigned.computed()}
-        )
+    with refusing(message, {"nonce", "gas"}):
+        intent, approval = read_paid(message)
         gas = {name: _units(message["gas"][name]) for name in ("limit", "max_fee", "priority")}
-        return SignRequest(intent, _approval(message["approval"]), _whole(message["nonce"]), Gas(**gas))
+        return SignRequest(intent, approval, whole(message["nonce"]), Gas(**gas))
+
+
+def read_paid(message: Mapping[str, Any]) -> tuple[Intent, SignedApproval]:
+    """The payment and the approval that JSON data holds."""
+    blank = datetime.fromtimestamp(0, UTC)
+    unsigned = Intent(
+        id=text(message["id"]),
+        asked=_proposal(message["asked"]),
+        expires_at=datetime.fromtimestamp(whole(message["expires_at"]), UTC),
+        digest=b"",
+        state=IntentState.RESERVED,
+        moved_by="",
+        why="",
+        created_at=blank,
+        moved_at=blank,
+    )
+    return replace(unsigned, digest=unsigned.computed()), _approval(message["approval"])
+
+
+@contextmanager
+def refusing(message: Mapping[str, Any], more: set[str]) -> Generator[None]:
+    """Refuse a request that cannot be read, or has other fields than a payment, its approval and ``more``."""
+    try:
+        if set(message) != {"call", "id", "asked", "expires_at", "approval", *more}:
+            raise SignerRefused("a request to the signer has other fields than it should")
+        yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         raise SignerRefused(f"a request to the signer cannot be read: {type(error).__name__}") from None
 
@@ -140,42 +155,44 @@ def _proposal(asked: Mapping[str, Any]) -> Proposal:
         if each.name in _UNITS:
             found[each.name] = _units(value)
         elif each.name == "ttl_s":
-            found[each.name] = _whole(value)
+            found[each.name] = whole(value)
         elif each.name == "chain_id":
-            found[each.name] = None if value is None else _whole(value)
+            found[each.name] = None if value is None else whole(value)
         else:
-            found[each.name] = _text(value)
+            found[each.name] = text(value)
     return Proposal(**found)
 
 
 def _approval(told: Mapping[str, Any]) -> SignedApproval:
     return SignedApproval(
-        intent=bytes.fromhex(_text(told["intent"])),
-        chain_id=_whole(told["chain_id"]),
-        asset=_text(told["asset"]),
-        payee=_text(told["payee"]),
+        intent=bytes.fromhex(text(told["intent"])),
+        chain_id=whole(told["chain_id"]),
+        asset=text(told["asset"]),
+        payee=text(told["payee"]),
         amount=_units(told["amount"]),
         fee_cap=_units(told["fee_cap"]),
-        policy_version=_text(told["policy_version"]),
-        expiry=_whole(told["expiry"]),
-        signature=bytes.fromhex(_text(told["signature"])),
+        policy_version=text(told["policy_version"]),
+        expiry=whole(told["expiry"]),
+        signature=bytes.fromhex(text(told["signature"])),
     )
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A text of a request, and nothing that is none."""
     if not isinstance(value, str):
         raise TypeError
     return value
 
 
-def _whole(value: Any) -> int:
+def whole(value: Any) -> int:
+    """A whole number of a request that is not negative, and nothing that is none."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError
     return value
 
 
 def _units(value: Any) -> int:
-    text = _text(value)
-    if not (text.isascii() and text.isdigit()):
+    digits = text(value)
+    if not (digits.isascii() and digits.isdigit()):
         raise ValueError
-    return int(text)
+    return int(digits)

@@ -13,6 +13,7 @@ from typing import Any
 
 from chimera.commerce.intents import Intent
 from chimera.commerce.wallet.approval import Approval, approved_by
+from chimera.commerce.wallet.authorizing import MOST_VALID_S, AuthorizeRequest, authorization_data
 from chimera.commerce.wallet.book import Entry, SignedBook
 from chimera.commerce.wallet.calldata import Moves, read_transaction, transfer_call
 from chimera.commerce.wallet.keys import Keys
@@ -61,6 +62,8 @@ class PaymentSigner:
             SignerRefused: why not.
         """
         intent, asked = request.intent, request.intent.asked
+        if self._book.authorized(intent.digest) is not None:
+            raise SignerRefused(f"payment {intent.id} is made by an authorisation, and not by a transaction too")
         check_approval(request.approval, intent, self._trusted)
         token = _token_of(intent)
         sender = self._keys.address(asked.tenant, asked.agent)
@@ -74,9 +77,46 @@ class PaymentSigner:
             raise SignerRefused(f"the approval of payment {intent.id} has expired")
         if not 0 <= request.nonce < _NONCE_END:
             raise SignerRefused("a nonce is a whole number")
+        if before is None:
+            self._check_nonce(request, sender)
         entry = self._make(request, sender, token)
         self._book.put(entry)
         return _signed(entry)
+
+    def sign_authorization(self, request: AuthorizeRequest) -> bytes:
+        """The signature under the one authorisation (EIP-3009) of a payment in a token, or under its cancellation.
+
+        Raises:
+            SignerRefused: why not.
+        """
+        intent, asked = request.intent, request.intent.asked
+        check_approval(request.approval, intent, self._trusted)
+        token = _token_of(intent)
+        if token is None:
+            raise SignerRefused("only tokens are paid by an authorisation")
+        sender = self._keys.address(asked.tenant, asked.agent)
+        _check_payee(asked.payee, sender, token)
+        if self._book.get(intent.digest) is not None:
+            raise SignerRefused(f"payment {intent.id} is made by a transaction, and not by an authorisation too")
+        told = (request.valid_before, request.name, request.version)
+        before = self._book.authorized(intent.digest)
+        if before is None and not request.cancel:
+            if not self._now() < request.valid_before <= min(self._now() + MOST_VALID_S, request.approval.expiry):
+                raise SignerRefused(
+                    f"an authorisation is good for at most {MOST_VALID_S} s, and as long as the payment"
+                )
+            self._book.put_authorized(intent.digest, *told)
+        elif before is not None and before != told:
+            raise SignerRefused(f"payment {intent.id} has another authorisation")
+        return self._keys.sign_typed(asked.tenant, asked.agent, authorization_data(request, sender, token))
+
+    def _check_nonce(self, request: SignRequest, sender: str) -> None:
+        """Keep a nonce for the payment that was signed with it, as long as that can come back for it."""
+        chain_id, free, now = request.approval.chain_id, request.nonce, self._now()
+        while self._book.is_kept(chain_id, sender, free, now):
+            free += 1
+        if free != request.nonce:
+            raise SignerRefused(f"nonce {request.nonce} of {sender} is that of another payment", free=free)
 
     def _make(self, request: SignRequest, sender: str, token: str | None) -> Entry:
         """Build the transaction, read it back, sign it, and read that back too."""
@@ -100,7 +140,7 @@ class PaymentSigner:
         raw = self._keys.sign(asked.tenant, asked.agent, built)
         if read_raw(raw) != (sender, request.nonce, asked.chain_id, gas, meant):
             raise SignerRefused("what was signed is not the payment")
-        return Entry(request.intent.digest, asked.chain_id, sender, request.nonce, gas, raw)
+        return Entry(request.intent.digest, asked.chain_id, sender, request.nonce, gas, raw, request.approval.expiry)
 
 
 def check_approval(approval: Approval, intent: Intent, trusted: Trusted) -> None:

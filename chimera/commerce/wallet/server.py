@@ -1,4 +1,4 @@
-"""The signer's process: a socket in a folder of its owner, two calls, and nothing else.
+"""The signer's process: a socket in a folder of its owner, three calls, and nothing else.
 
 Who is connected is asked of the kernel (SO_PEERCRED), not of the peer. The process cannot be traced, leaves no core
 dump, and answers every refusal with its reason; it knows neither the database nor the chain.
@@ -17,6 +17,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from chimera.commerce.wallet.authorizing import read_authorize
 from chimera.commerce.wallet.request import LENGTH_BYTES, MOST_BYTES, frame, read_request, write_signed
 from chimera.commerce.wallet.rules import PaymentSigner
 from chimera.core.errors import ChimeraError, ConfigError, SignerRefused
@@ -82,11 +83,12 @@ class SignerServer:
             length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
             if length > MOST_BYTES:
                 return
-            writer.write(frame(self._answer(await reader.readexactly(length))))
+            writer.write(frame(self.answer(await reader.readexactly(length))))
             async with asyncio.timeout(_SEND_S):
                 await writer.drain()
 
-    def _answer(self, body: bytes) -> dict[str, Any]:
+    def answer(self, body: bytes) -> dict[str, Any]:
+        """What is said to a request: an address, what was signed, or why not."""
         try:
             message = json.loads(body)
             if not isinstance(message, dict):
@@ -96,10 +98,15 @@ class SignerServer:
                     return {"address": self._signer.address(str(message["tenant"]), str(message["agent"]))}
                 case "sign_payment":
                     return {"signed": write_signed(self._signer.sign_payment(read_request(message)))}
+                case "sign_authorization":
+                    return {"signature": self._signer.sign_authorization(read_authorize(message)).hex()}
                 case _:
-                    raise SignerRefused("the signer has two calls, address and sign_payment")
+                    raise SignerRefused("the signer signs payments that were approved, and nothing else")
         except ChimeraError as error:
-            return {"refused": error.message, "context": {k: v for k, v in error.context.items() if k == "before"}}
+            return {
+                "refused": error.message,
+                "context": {k: v for k, v in error.context.items() if k in ("before", "free")},
+            }
         except (ValueError, RecursionError) as error:
             return {"refused": f"a request to the signer cannot be read: {type(error).__name__}", "context": {}}
 
