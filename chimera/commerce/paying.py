@@ -7,16 +7,15 @@ same bytes. What an endpoint says is a hint; what counts is a receipt with enoug
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from chimera.commerce.chain.port import Chain, Fees, Sent
 from chimera.commerce.intents import FINAL, SPENT, Intent, IntentState
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.receipts import Paid, check_receipt
 from chimera.commerce.signing import Signing, ToSign
-from chimera.commerce.wallet.approval import SignedApproval, approval_for
+from chimera.commerce.wallet.approval import Signatures, approval_of
 from chimera.commerce.wallet.client import Signer
 from chimera.commerce.wallet.request import Gas
 from chimera.commerce.wallet.rules import COIN_GAS, at_least
@@ -41,28 +40,6 @@ _UNFINISHED = """
     SELECT i.id FROM intents AS i WHERE i.chain_id = %s AND i.state = ANY (%s) AND i.id > %s ORDER BY i.id LIMIT %s
 """
 _TENANTS = "SELECT DISTINCT tenant FROM wallets WHERE chain_id = %s ORDER BY tenant"
-
-
-class Kept(Protocol):
-    """A signature of the CFO that was kept."""
-
-    @property
-    def digest(self) -> bytes:
-        """The digest of the payment that was signed."""
-        ...
-
-    @property
-    def signature(self) -> bytes:
-        """65 bytes: r, s, v."""
-        ...
-
-
-class Signatures(Protocol):
-    """Knows what the CFO signed."""
-
-    async def signed(self, intent_id: str) -> Kept | None:
-        """The signature over a payment, if there is one."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -243,7 +220,7 @@ class Payer:
         return True
 
     async def _sign(self, intent: Intent) -> None:
-        approval = await self._approval(intent)
+        approval = await approval_of(intent, self._signatures)
         wallet = await self.wallet(intent.asked.tenant, intent.asked.agent)
         gas = gas_for(intent, await self._chain.fees())
         try:
@@ -251,12 +228,6 @@ class Payer:
         except WrongState:  # somebody else was faster: it is signed
             if (await self._ledger.intent(intent.id)).state == _S.RESERVED:
                 raise
-
-    async def _approval(self, intent: Intent) -> SignedApproval:
-        kept = await self._signatures.signed(intent.id)
-        if kept is None or kept.digest != intent.digest:
-            raise SignerRefused(f"payment {intent.id} has no approval of the CFO")
-        return replace(approval_for(intent), signature=kept.signature)
 
     async def _broadcast(self, intent: Intent) -> None:
         """Send what was signed, and say what came of it; nothing that is said here makes a payment made or not made."""
@@ -310,7 +281,7 @@ class Payer:
                 intent, f"it waits, and its fee cap allows no more than {newest.gas.max_fee} a unit of gas"
             )
             return False
-        item = ToSign(intent, await self._approval(intent), newest.chain_id, newest.sender, gas)
+        item = ToSign(intent, await approval_of(intent, self._signatures), newest.chain_id, newest.sender, gas)
         try:
             made = await self._signing.replace(item, newest.nonce, newest.place + 1)
         except SignerRefused as refused:

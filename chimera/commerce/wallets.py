@@ -1,7 +1,7 @@
 """Wallets and their transactions as they are in the database: which nonce is whose, and what was signed and sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ _MAKE = """
     INSERT INTO wallets (chain_id, address, tenant, agent, next_nonce) VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING RETURNING address
 """
-_QUARANTINE = """
+_QUARANTINE = b"""
     UPDATE wallets SET quarantined_at = clock_timestamp(), why = %s
     WHERE chain_id = %s AND address = %s AND quarantined_at IS NULL RETURNING tenant, agent
 """
@@ -28,7 +28,7 @@ _UNUSED = """
     WHERE NOT EXISTS (SELECT FROM wallet_nonces AS n WHERE (n.chain_id, n.address, n.nonce) = (%s, %s, g))
     ORDER BY g LIMIT 100
 """
-_RELEASE = """
+_RELEASE = b"""
     UPDATE wallets SET quarantined_at = NULL, why = %s
     WHERE chain_id = %s AND address = %s AND quarantined_at IS NOT NULL RETURNING tenant, agent
 """
@@ -119,20 +119,22 @@ class WalletStore:
 
     async def quarantine(self, chain_id: int, address: str, why: str) -> bool:
         """Let a wallet pay no more; False when that was done. It is on the record."""
-        return await self._mark(_QUARANTINE, "money.quarantined", "chimera:payer", chain_id, address, why)
+        data = {"chain": chain_id, "address": address, "why": why[:300]}
+        event = AuditEvent(kind="money.quarantined", actor="chimera:payer", data=data)
+        return await self._mark(_QUARANTINE, event, (why[:2_000], chain_id, address))
 
     async def release(self, chain_id: int, address: str, by: str, why: str) -> bool:
         """Let a wallet pay again, because a human has looked; False when it was not held back."""
-        return await self._mark(_RELEASE, "money.unquarantined", by, chain_id, address, why)
+        data = {"chain": chain_id, "address": address, "why": why[:300]}
+        event = AuditEvent(kind="money.unquarantined", actor=by[:200], data=data)
+        return await self._mark(_RELEASE, event, (why[:2_000], chain_id, address))
 
-    async def _mark(self, query: str, kind: str, by: str, chain_id: int, address: str, why: str) -> bool:
+    async def _mark(self, query: bytes, event: AuditEvent, values: tuple[str, int, str]) -> bool:
         async with self._pool.connection() as connection, connection.transaction():
-            cursor = await connection.execute(query.encode(), (why[:2_000], chain_id, address))
-            row = await cursor.fetchone()
+            row = await (await connection.execute(query, values)).fetchone()
             if row is None:
                 return False
-            data = {"chain": chain_id, "address": address, "agent": row["agent"], "why": why[:300]}
-            event = AuditEvent(kind=kind, actor=by, tenant=str(row["tenant"]), data=data)
+            event = replace(event, tenant=str(row["tenant"]), data={**event.data, "agent": row["agent"]})
             await self._audit.append_within(connection, event)
             return True
 

@@ -4,7 +4,7 @@
 signature is good for one payment. The other fields say again what the signer can check by itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from chimera.commerce.intents import Intent
@@ -79,6 +79,28 @@ class Approval(Protocol):
         ...
 
 
+class Kept(Protocol):
+    """A signature of the CFO that was kept."""
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of the payment that was signed."""
+        ...
+
+    @property
+    def signature(self) -> bytes:
+        """65 bytes: r, s, v."""
+        ...
+
+
+class Signatures(Protocol):
+    """Knows what the CFO signed."""
+
+    async def signed(self, intent_id: str) -> Kept | None:
+        """The signature over a payment, if there is one."""
+        ...
+
+
 @dataclass(frozen=True)
 class SignedApproval:
     """An :class:`Approval` as it is stored and sent."""
@@ -113,6 +135,18 @@ def approval_for(intent: Intent) -> SignedApproval:
         policy_version=asked.policy_version,
         expiry=int(intent.expires_at.timestamp()),
     )
+
+
+async def approval_of(intent: Intent, signatures: Signatures) -> SignedApproval:
+    """The approval of a payment, as the CFO signed it.
+
+    Raises:
+        SignerRefused: there is none, or one of something else.
+    """
+    kept = await signatures.signed(intent.id)
+    if kept is None or kept.digest != intent.digest:
+        raise SignerRefused(f"payment {intent.id} has no approval of the CFO")
+    return replace(approval_for(intent), signature=kept.signature)
 
 
 def typed_data(approval: Approval) -> dict[str, Any]:
