@@ -125,17 +125,20 @@ class Signing:
         found = await self._locked(connection, items)
         purses = await self._purses(connection, items)
         answers: list[Signed | ChimeraError] = []
-        done: list[tuple[str, int, Signed, int]] = []
+        made: dict[str, tuple[str, int, Signed, int]] = {}
         for item, now_is in zip(items, found, strict=True):
+            if item.intent.id in made:  # two callers asked for the same payment at the same time
+                answers.append(made[item.intent.id][2])
+                continue
             answer = await self._sign_one(item, now_is, purses)
             answers.append(answer)
             if isinstance(answer, Signed):
-                done.append((item.intent.id, item.chain_id, answer, 0))
-        await keep_signed(connection, done)
+                made[item.intent.id] = (item.intent.id, item.chain_id, answer, 0)
+        await keep_signed(connection, list(made.values()))
         for purse in purses.values():
             if purse.free > purse.wallet.next_nonce:
                 await connection.execute(_NEXT, (purse.free, purse.wallet.chain_id, purse.wallet.address))
-        for intent, _, _, _ in done:
+        for intent in made:
             moved = await self._ledger.move(
                 intent, IntentState.SIGNED, IntentState.RESERVED, by=self._by, connection=connection
             )
