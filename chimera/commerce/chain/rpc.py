@@ -5,6 +5,7 @@ transaction is sent to all of them, and one that takes it is enough.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -152,6 +153,7 @@ async def connect_chain(urls: Sequence[str], chain_id: int, answer_s: float = AN
         from web3.middleware import ExtraDataToPOAMiddleware
     except ImportError:
         raise ExtraMissing("chains need the extra 'commerce'", remedy="pip install 'chimera-swarm[commerce]'") from None
+    logging.getLogger("web3").setLevel(logging.WARNING)  # below that it writes URLs, which hold keys
     endpoints = [AsyncWeb3(AsyncHTTPProvider(url, exception_retry_configuration=None)) for url in urls]
     for w3 in endpoints:
         w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
