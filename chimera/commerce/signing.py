@@ -8,6 +8,7 @@ same transactions again.
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from chimera.commerce.intents import Intent, IntentState
 from chimera.commerce.ledger import Ledger
@@ -220,8 +221,8 @@ class Signing:
 
 def _before(request: SignRequest, refused: SignerRefused) -> SignRequest | None:
     """The request that the signer granted before for this payment, if it says so."""
-    before = refused.context.get("before")
-    if not isinstance(before, dict):
+    before: dict[str, Any] | None = refused.context.get("before")
+    if before is None:
         return None
     gas = Gas(*(int(before[name]) for name in ("limit", "max_fee", "priority")))
     return replace(request, nonce=int(before["nonce"]), gas=gas)

@@ -7,6 +7,7 @@ transaction is sent to all of them, and one that takes it is enough.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chimera.commerce.chain.port import TRANSFER_TOPIC, Fees, Receipt, Sending, Sent, Transfer
@@ -89,7 +90,7 @@ class RpcChain:
         receipt = self._one("receipt", seen)
         if receipt.hash != hash_:
             raise ChainDisagrees(f"an endpoint answers for {receipt.hash} when asked for {hash_}")
-        return _with_depth(receipt, head - receipt.block + 1)
+        return replace(receipt, depth=head - receipt.block + 1)
 
     async def transfers(
         self, token: str, since: int, upto: int, *, sender: str | None = None, payee: str | None = None
@@ -102,6 +103,16 @@ class RpcChain:
         found = await self._all(lambda w3: w3.eth.get_logs(query))
         return self._one("transfers", [_transfers(logs) for logs in found])
 
+    async def check(self) -> None:
+        """Let endpoints pass that are of this chain.
+
+        Raises:
+            ConfigError: one is of another. ChainDown: one does not answer.
+        """
+        for told in await self._all(_chain_id_of):
+            if told != self._chain_id:
+                raise ConfigError(f"an endpoint is of chain {told}, not of {self._chain_id}")
+
     async def close(self) -> None:
         """Close the connections."""
         for w3 in self._endpoints:
@@ -113,12 +124,12 @@ class RpcChain:
         Raises:
             ChainDown: one of them does not.
         """
-        return list(await asyncio.gather(*(self._answer(ask(w3)) for w3 in self._endpoints)))
+        return list(await asyncio.gather(*(self._answer(ask, w3) for w3 in self._endpoints)))
 
-    async def _answer(self, asked: Awaitable[Found]) -> Found:
+    async def _answer(self, ask: "Callable[[AsyncWeb3[Any]], Awaitable[Found]]", w3: "AsyncWeb3[Any]") -> Found:
         try:
             async with asyncio.timeout(self._answer_s):
-                return await asked
+                return await ask(w3)
         except ChainDisagrees:
             raise
         except Exception as error:  # noqa: BLE001 - web3 and its transports raise whatever; nothing is known then
@@ -154,14 +165,12 @@ async def connect_chain(urls: Sequence[str], chain_id: int, answer_s: float = AN
     except ImportError:
         raise ExtraMissing("chains need the extra 'commerce'", remedy="pip install 'chimera-swarm[commerce]'") from None
     logging.getLogger("web3").setLevel(logging.WARNING)  # below that it writes URLs, which hold keys
-    endpoints = [AsyncWeb3(AsyncHTTPProvider(url, exception_retry_configuration=None)) for url in urls]
+    endpoints: list[Any] = [AsyncWeb3(AsyncHTTPProvider(url, exception_retry_configuration=None)) for url in urls]
     for w3 in endpoints:
         w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
     chain = RpcChain(endpoints, chain_id, answer_s)
     try:
-        told = await chain._all(_chain_id)
-        if set(told) != {chain_id}:
-            raise ConfigError(f"an endpoint is of chain {sorted(set(told) - {chain_id})[0]}, not of {chain_id}")
+        await chain.check()
     except BaseException:
         await chain.close()
         raise
@@ -187,7 +196,7 @@ def _embedded_nonce(text: str) -> Sent:
     return Sent.NONCE_TOO_LOW if len(numbers) > 1 and numbers[1] < numbers[0] else Sent.REFUSED
 
 
-async def _chain_id(w3: "AsyncWeb3[Any]") -> int:
+async def _chain_id_of(w3: "AsyncWeb3[Any]") -> int:
     return int(await w3.eth.chain_id)
 
 
@@ -233,10 +242,6 @@ def _transfers(logs: Sequence[Mapping[str, Any]]) -> tuple[Transfer, ...]:
             amount = int.from_bytes(data, "big")
             found.append(Transfer(str(log["address"]).lower(), sender, payee, amount, _hex(log["transactionHash"])))
     return tuple(found)
-
-
-def _with_depth(receipt: Receipt, depth: int) -> Receipt:
-    return Receipt(**{**{name: getattr(receipt, name) for name in receipt.__dataclass_fields__}, "depth": depth})
 
 
 def _topic(address: str | None) -> str | None:

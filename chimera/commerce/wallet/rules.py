@@ -172,7 +172,7 @@ def read_raw(raw: bytes) -> tuple[str, int, int, Gas, Moves]:
         SignerRefused: it is none, or does anything else than to pay.
     """
     from eth_account import Account
-    from eth_account.typed_transactions import TypedTransaction
+    from eth_account.typed_transactions.typed_transaction import TypedTransaction
     from hexbytes import HexBytes
 
     try:

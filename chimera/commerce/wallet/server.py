@@ -15,7 +15,7 @@ import struct
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from chimera.commerce.wallet.authorizing import read_authorize
 from chimera.commerce.wallet.request import LENGTH_BYTES, MOST_BYTES, frame, read_request, write_signed
@@ -90,9 +90,10 @@ class SignerServer:
     def answer(self, body: bytes) -> dict[str, Any]:
         """What is said to a request: an address, what was signed, or why not."""
         try:
-            message = json.loads(body)
-            if not isinstance(message, dict):
+            read: object = json.loads(body)
+            if not isinstance(read, dict):
                 raise SignerRefused("a request to the signer is an object")
+            message = cast("dict[str, Any]", read)
             match message.get("call"):
                 case "address" if set(message) == {"call", "tenant", "agent"}:
                     return {"address": self._signer.address(str(message["tenant"]), str(message["agent"]))}

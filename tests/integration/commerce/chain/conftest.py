@@ -230,12 +230,13 @@ async def start_signer(tmp_path: Path) -> AsyncGenerator[Starts]:
         os.write(write, PASSPHRASE.encode() + b"\n")
         os.close(write)
         words = ["--cfo", CFO.address, "--chain", str(LOCAL_CHAIN), "--passphrase-fd", str(read), "--make"]
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "chimera.commerce.wallet", str(folder), *words, "--scrypt", "2"),
-            pass_fds=(read,),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=(tmp_path / "signer.err").open("a"),
-        )
+        with (tmp_path / "signer.err").open("a") as errors:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "chimera.commerce.wallet", str(folder), *words, "--scrypt", "2"),
+                pass_fds=(read,),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+            )
         os.close(read)
         assert process.stdout is not None
         async with asyncio.timeout(30):
