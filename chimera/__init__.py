@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from chimera.nodes.planner import Planner, PlanRequest
     from chimera.nodes.worker import Worker
     from chimera.skills.trends import TrendFetcher
-    from chimera.swarm import ChimeraSwarm, MCPIntegrationLayer
+    from chimera.swarm import AgenticCommerce, ChimeraSwarm, MCPIntegrationLayer
     from chimera.sync import run, stream
 
 _HOMES = {
+    "AgenticCommerce": "chimera.swarm",
     "Budget": "chimera.core.contracts",
     "ChimeraError": "chimera.core.errors",
     "ChimeraSwarm": "chimera.swarm",
@@ -61,6 +62,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AgenticCommerce",
     "Budget",
     "ChimeraError",
     "ChimeraSwarm",

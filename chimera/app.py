@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.graph.state import CompiledStateGraph
 
+from chimera.commerce.deciding import Payments
+from chimera.commerce.setup import Installed, PaymentSetup, assemble
 from chimera.core.clock import Clock, SystemClock
 from chimera.core.errors import SettingsInvalid
 from chimera.core.ids import NewId, random_ids
@@ -107,8 +109,9 @@ async def open_app(
     *,
     clock: Clock | None = None,
     new_id: NewId | None = None,
+    payments: PaymentSetup | None = None,
 ) -> AsyncGenerator[App]:
-    """Open every service, and close them in reverse.
+    """Open every service, and close them in reverse. Without ``payments``, every payment is refused.
 
     Raises:
         ConfigError: the settings cannot work. StoreError: Postgres, Redis or their disk cannot be used.
@@ -133,7 +136,14 @@ async def open_app(
         mesh, sources = await _mesh(settings, pool, redis, audit, oversight, clock)
         await stack.enter_async_context(mesh)
         toolbox = _toolbox(mesh, sources, settings, pool, oversight, clock)
-        parts = Parts(settings, all_prompts(), oversight.incidents, oversight.permitted)
+        paying: list[Payments] = []  # made below: the CFO asks models, which ask the gateway, which asks the parts
+        parts = Parts(
+            settings,
+            all_prompts(),
+            oversight.incidents,
+            oversight.permitted,
+            payments=lambda: paying[0] if paying else None,
+        )
         watch = PolicyWatch(parts, oversight.proposals)
         limits = ProviderLimits(settings.model_limits, clock, RedisBuckets(redis))
         gateway = SecurityGateway(watch, audit, oversight.incidents)
@@ -141,6 +151,10 @@ async def open_app(
         stack.push_async_callback(models.aclose)
         events = EventBus(redis, clock)
         stack.push_async_callback(events.flush)
+        missions = MissionStore(pool, database_url)
+        if payments is not None:
+            installed = Installed(pool, audit, models, missions, clock, new_id)
+            paying.append(await asyncio.to_thread(assemble, payments, installed))
         context = Context(
             settings=settings,
             clock=clock,
@@ -150,7 +164,7 @@ async def open_app(
             tools=ToolListing(toolbox, toolbox),
             effects=Effects(toolbox, EffectJournal(pool)),
             outcomes=OutcomeStore(pool),
-            missions=MissionStore(pool, database_url),
+            missions=missions,
             usage=usage,
             audit=audit,
             reviews=reviews,
@@ -163,6 +177,7 @@ async def open_app(
             directory=oversight.directory,
             extraction=Extraction(Extractor(models, audit, new_id), settings.extraction, lambda: _declared(watch)),
             oversight=oversight,
+            payments=paying[0] if paying else None,
         )
         yield App(
             settings=settings,

@@ -53,7 +53,11 @@
     │   ├── SignerDown                    CH811
     │   ├── ChainDown                     CH812
     │   ├── ChainDisagrees                CH813  endpoints of a chain say different things, or one says what cannot be
-    │   └── WalletQuarantined             CH814  somebody else used its key, or nobody knows
+    │   ├── WalletQuarantined             CH814  somebody else used its key, or nobody knows
+    │   ├── PayeeUnknown                  CH815
+    │   ├── ListStale                     CH816  of sanctioned addresses
+    │   ├── ApprovalMissing               CH817
+    │   ├── CfoUnavailable                CH818
     └── RemoteAgentError                  CH900  a peer failed or misbehaved
         ├── CallerUnknown                 CH901  a call without a key that counts
         └── CallerBusy                    CH902  a caller asks for too much at once
@@ -501,6 +505,34 @@ class WalletQuarantined(PaymentRefused):
 
     code = "CH814"
     remedy = "Find out who else has its key; move what it holds to a new wallet."
+
+
+class PayeeUnknown(PaymentRefused):
+    """Nobody of that name or address can be paid."""
+
+    code = "CH815"
+    remedy = "Have a human add the payee to the registry; a name means an address there, and nothing else does."
+
+
+class ListStale(PaymentRefused):
+    """The lists of sanctioned addresses are missing, damaged, or too old to decide by."""
+
+    code = "CH816"
+    remedy = "Fetch the lists anew, and say in the file DATED of their folder (YYYY-MM-DD) when they were made."
+
+
+class ApprovalMissing(PaymentRefused):
+    """The payment lacks an agreement, or what was agreed to is not this payment."""
+
+    code = "CH817"
+    remedy = "`chimera review ls` has the question; as many different people as it asks for have to agree in time."
+
+
+class CfoUnavailable(PaymentRefused):
+    """The CFO's verdict or signature cannot be had, so nothing is paid."""
+
+    code = "CH818"
+    remedy = "Check the model of the role cfo, and the process that holds the CFO's key; then propose the payment anew."
 
 
 class RemoteAgentError(ChimeraError):

@@ -16,7 +16,7 @@ from chimera.core.errors import SettingsInvalid
 from chimera.core.invalid import first_problem
 
 CONFIG_FILE = "chimera.toml"
-ROLES = ("orchestrator", "planner", "worker", "judge", "extractor")
+ROLES = ("orchestrator", "planner", "worker", "judge", "extractor", "cfo")
 
 _Url = Annotated[SecretStr | None, BeforeValidator(lambda value: value or None)]  # "" in a shell means: not set
 

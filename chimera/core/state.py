@@ -110,8 +110,14 @@ class AgentState(ReviewState):
     result: NotRequired[Plain]
 
 
-class PaymentState(TypedDict):
-    """A payment's channels: the id of the intent, and what was decided."""
+class PaymentState(ReviewState):
+    """A payment's channels: the id of the intent, and where the database last said that it is.
+
+    ``decision`` is the guard's, ``decide_only`` ends it before anything is reserved. While a human is asked, the
+    question is here too; nothing that is paid is read from it, nor from the answer.
+    """
 
     intent_id: str
-    decision: NotRequired[Plain]
+    decide_only: NotRequired[bool]
+    at: NotRequired[str]
+    decision: NotRequired[Plain | None]

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from chimera.commerce.approvals import ApprovalStore
 from chimera.core.clock import Clock
 from chimera.core.contracts import ReviewDecision, ReviewItem
 from chimera.core.errors import ConflictError, InputError
@@ -63,7 +64,7 @@ class Decisions:
         self._policies: PolicyStore = proposals.store
         self._incidents = incidents
         self._open_incidents = IncidentStore(pool)
-        self._settling = Settling(people, proposals, self._open_incidents, tools, clock)
+        self._settling = Settling(people, proposals, self._open_incidents, tools, ApprovalStore(pool), clock)
         self._audit = audit
         self._new_id = new_id
 

@@ -14,15 +14,18 @@ from langgraph.graph import END, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from chimera.core.errors import UnguardedEdge
-from chimera.core.state import AgentState
-from chimera.guards import steps
+from chimera.core.state import AgentState, PaymentState
+from chimera.guards import payment, steps
 from chimera.guards.reach import Reach, reach
 
-_GUARDS_OF = {"tool": ("tool_call", "tool_result")}
+_GUARDS_OF = {"tool": ("tool_call", "tool_result"), "payment": ("payment", "receipt")}
 _STEP_OF = {
     ("effect", "tool"): steps.call_tools,
     ("guard", "tool_call"): steps.guard_call,
     ("guard", "tool_result"): steps.guard_result,
+    ("effect", "payment"): payment.make_payment,
+    ("guard", "payment"): payment.guard_payment,
+    ("guard", "receipt"): payment.guard_receipt,
 }
 _JUMPS = frozenset({"Command", "Send"})
 
@@ -45,6 +48,24 @@ def add_tool_edge(builder: "StateGraph[Any, Any, Any, Any]", *, worker: str, rev
     builder.add_edge("tool", "guard_result")
     builder.add_edge("guard_result", worker)
     return "guard_call"
+
+
+def add_payment_edge(builder: "StateGraph[Any, Any, Any, Any]", *, refused: str, paid: str) -> str:
+    """Add the guarded payment hop to a graph and return the node to enter it by.
+
+    ``refused`` is where a payment goes that no guard allows, ``paid`` where it goes once it was tried.
+    """
+    builder.add_node("guard_payment", payment.guard_payment, metadata={"guard": "payment"})
+    builder.add_node("pay", payment.make_payment, metadata={"effect": "payment"})
+    builder.add_node("guard_receipt", payment.guard_receipt, metadata={"guard": "receipt"})
+
+    def after_guard(state: PaymentState) -> str:
+        return "pay" if (state.get("decision") or {}).get("action") == "allow" else refused
+
+    builder.add_conditional_edges("guard_payment", after_guard, ["pay", refused])
+    builder.add_edge("pay", "guard_receipt")
+    builder.add_edge("guard_receipt", paid)
+    return "guard_payment"
 
 
 def compile_guarded(

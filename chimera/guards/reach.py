@@ -17,7 +17,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langgraph.pregel import Pregel
 
-PORT_NAMES = frozenset({"effects", "Effects", "ApprovedCall", "ToolMesh", "MultiServerMCPClient", "call_tool"})
+PORT_NAMES = frozenset({"effects", "Effects", "ApprovedCall", "ToolMesh", "MultiServerMCPClient", "call_tool", "payer"})
 """What code says that performs effects, or that opens a way to tools of its own."""
 
 _LIBRARIES = ("site-packages", "dist-packages")

@@ -1,7 +1,7 @@
 """The first rules: allowed tools, sizes, schemas, calls that need a human, and payments that nobody has configured."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from chimera.core.contracts import FIND_TOOLS, Decision, Threat
@@ -143,9 +143,12 @@ class NoPayments:
 
     rule = "payment.not-configured"
 
+    def __init__(self, configured: Callable[[], bool] = bool) -> None:
+        self._configured = configured
+
     async def check(self, request: GuardRequest) -> Decision | None:
-        """Reject."""
-        return reject(self.rule, "payments are not configured", Threat.NONE)
+        """Reject, unless there is something that pays."""
+        return None if self._configured() else reject(self.rule, "payments are not configured", Threat.NONE)
 
 
 class OutputSize:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
+from chimera.commerce.approvals import ApprovalStore
 from chimera.core.clock import Clock
 from chimera.core.contracts import ReviewDecision, Threat
 from chimera.core.errors import ConflictError, InputError
@@ -27,8 +28,15 @@ class Settling:
     """Asks the permissions about an answer, and prepares what it changes."""
 
     def __init__(
-        self, people: People, proposals: Proposals, incidents: IncidentStore, tools: ToolChanges, clock: Clock
+        self,
+        people: People,
+        proposals: Proposals,
+        incidents: IncidentStore,
+        tools: ToolChanges,
+        approvals: ApprovalStore,
+        clock: Clock,
     ) -> None:
+        self._approvals = approvals
         self._people = people
         self._tools = tools
         self._proposals = proposals
@@ -56,6 +64,8 @@ class Settling:
                 row = await self._tools.pins.asked_by(asked.item.id)
                 await self._may_answer(asked, decision)
                 return self._tools.settled(row, decision)
+            case "payment":
+                return await self.of_payment(asked, decision)
             case _:
                 await self._may_answer(asked, decision)
                 return _nothing
@@ -118,6 +128,35 @@ class Settling:
             if not await self._incidents.release(connection, incident.id, by, reason, self._clock.now(), item_id):
                 raise ConflictError(f"incident {incident.id[:8]} was released before")
             return [released(incident, by, reason)]
+
+        return effect
+
+    async def of_payment(self, asked: Asked, decision: ReviewDecision) -> Effect:
+        """What an answer changes about a payment: an agreement to this very one, of somebody who did not ask for it.
+
+        Raises:
+            GuardRejected: who answers may not. InputError: the question names no payment.
+        """
+        told, by = asked.item.payload, decision.reviewer
+        try:
+            intent, digest, counts_s = str(told["intent"]), bytes.fromhex(told["digest"]), int(told["counts_s"])
+            proposer = Uid("Agent", str(told["agent"]))
+        except (KeyError, TypeError, ValueError):
+            raise InputError("this question names no payment") from None
+        about = {"tenant": asked.tenant, "proposer": proposer, "amount": _amount(told.get("amount"))}
+        resource = Entity(Uid("Payment", intent), about)
+        if decision.action != "approve":
+            # Whoever may agree may also say no; and so may whoever answers questions.
+            if not await self._people.may(by, "payment.approve", resource, asked.tenant, limit=0):
+                await self._may_answer(asked, decision)
+            return _nothing
+        mission_id = asked.item.mission_id
+        await self._people.require(by, "payment.approve", resource, asked.tenant, mission_id=mission_id, limit=0)
+
+        async def effect(connection: Connection) -> list[AuditEvent]:
+            await self._approvals.agree_within(connection, intent, digest, by, asked.item.id, counts_s)
+            data = {"intent": intent, "digest": digest.hex(), "item": asked.item.id, "reason": decision.reason}
+            return [AuditEvent(kind="money.agreed", actor=by, mission_id=mission_id, tenant=asked.tenant, data=data)]
 
         return effect
 

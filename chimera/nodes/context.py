@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chimera.commerce.deciding import Payments
 from chimera.core.clock import Clock
 from chimera.core.contracts import Mission, Task
 from chimera.core.ids import NewId
@@ -54,6 +55,7 @@ class Context:
     extraction: Extraction
     outcomes: OutcomeStore
     oversight: Oversight
+    payments: Payments | None = None
 
     def caller(
         self, mission_id: str, role: str, mission: dict[str, Any], *, agent: str = "", task: Task | None = None

@@ -11,7 +11,7 @@ from chimera.core.usable import argument_problems
 
 def kind_of(item: ReviewItem) -> str:
     """What a question is about: ``call``, ``plan``, ``result``, ``give_up``, ``refused``, ``policy``, ``incident``,
-    ``changed_tools``, or what it says.
+    ``changed_tools``, ``payment``, ``undelivered``, or what it says.
 
     A question of somebody else's may say nothing, or anything.
     """
@@ -23,7 +23,7 @@ def editable(item: ReviewItem) -> dict[str, Any] | None:
     match kind_of(item):
         case "call":
             return {key: item.payload[key] for key in ("capability", "arguments")}
-        case "give_up" | "refused" | "policy" | "incident" | "changed_tools":
+        case "give_up" | "refused" | "policy" | "incident" | "changed_tools" | "payment" | "undelivered":
             return None
         case _:
             return item.payload
@@ -46,7 +46,7 @@ def why_unusable(item: ReviewItem, decision: ReviewDecision) -> str | None:
             return None if isinstance(decision.payload.get("answer"), str) else "an edited result needs an answer"
         case "call":
             return _why_no_call(item.payload, decision.payload)
-        case "give_up" | "refused" | "policy" | "incident" | "changed_tools":
+        case "give_up" | "refused" | "policy" | "incident" | "changed_tools" | "payment" | "undelivered":
             return "this can only be approved or rejected"
         case _:
             return None

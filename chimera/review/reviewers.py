@@ -6,7 +6,7 @@ from typing import cast
 from chimera.core.contracts import ReviewDecision, ReviewItem
 from chimera.core.errors import ChimeraError
 from chimera.core.plugins import REVIEWERS, plugin
-from chimera.review.answers import why_unusable
+from chimera.review.answers import kind_of, why_unusable
 
 Reviewer = Callable[[ReviewItem], Awaitable[ReviewDecision | None]]
 """Answers an item, or gives None to leave it on the queue for somebody else."""
@@ -15,8 +15,8 @@ SCRIPTED = "scripted reviewer (not a human)"
 
 
 async def scripted_reviewer(item: ReviewItem) -> ReviewDecision | None:
-    """Approve everything but calls that change things elsewhere. For demos and tests; its name says what it is."""
-    harmful = "capability" in item.payload
+    """Approve all but payments and calls that change things elsewhere. For demos and tests; named as what it is."""
+    harmful = "capability" in item.payload or kind_of(item) == "payment"
     return ReviewDecision(
         action="reject" if harmful else "approve",
         reviewer=SCRIPTED,

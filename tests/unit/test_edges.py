@@ -24,9 +24,9 @@ from langgraph.types import Command, Send
 import chimera
 import chimera.graphs
 from chimera.core.errors import UnguardedEdge
-from chimera.core.state import AgentState
+from chimera.core.state import AgentState, PaymentState
 from chimera.guards import steps
-from chimera.guards.edges import add_tool_edge, compile_guarded, refuse_ports, unguarded_hops
+from chimera.guards.edges import add_payment_edge, add_tool_edge, compile_guarded, refuse_ports, unguarded_hops
 from chimera.guards.effects import Effects, ToolListing
 from chimera.guards.reach import reach
 from chimera.nodes.judge import Judge
@@ -127,6 +127,43 @@ def chimera_settings() -> Any:
     from chimera.core.settings import Settings
 
     return Settings.model_validate({})
+
+
+# --- payments -------------------------------------------------------------------------------------------------------
+
+
+def payment_graph(settled: Any = ask) -> Builder:
+    """The guarded payment hop, with steps of the test's own around it."""
+    builder: Builder = StateGraph(PaymentState)
+    for name in ("begin", "refuse", "settled"):
+        builder.add_node(name, settled if name == "settled" else ask)
+    builder.add_edge(START, "begin")
+    builder.add_edge("begin", add_payment_edge(builder, refused="refuse", paid="settled"))
+    return builder
+
+
+def test_the_guarded_payment_passes() -> None:
+    """Proves FR-653."""
+    assert list(unguarded_hops(compile_guarded(payment_graph()))) == []
+
+
+def test_a_way_to_a_payer_around_the_guard_is_found() -> None:
+    """Proves FR-653. Threat 26: an edge past the guard, one past the receipt, a step that pays by itself."""
+    past = payment_graph()
+    past.add_edge("begin", "pay")
+    assert "begin -> pay has no payment guard" in refusal(past)
+    unseen = payment_graph()
+    unseen.add_edge("pay", "settled")
+    assert "pay -> settled has no receipt guard" in refusal(unseen)
+
+    async def eager(state: PaymentState, runtime: Runtime[Any]) -> dict[str, Any]:
+        return {"at": await runtime.context.payments.payer.pay(state["intent_id"])}
+
+    assert "reaches tools by itself (payer)" in refusal(payment_graph(eager))
+    fake: Builder = StateGraph(PaymentState)
+    fake.add_node("guard_payment", ask, metadata={"guard": "payment"})
+    fake.add_edge(START, "guard_payment")
+    assert "runs a step of its own" in refusal(fake)
 
 
 # --- edges ----------------------------------------------------------------------------------------------------------

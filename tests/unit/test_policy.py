@@ -50,7 +50,11 @@ def test_every_guard_is_named_as_its_rule() -> None:
         ('    "flow.named-source",\n', "", "leaves out flow.named-source"),
         ('"text.hidden", "intake.goal"', '"text.hidden"', "leaves out intake.goal"),
         ('"text.hidden", "intake.goal"', '"intake.goal", "intake.goal"', "twice"),
-        ('guards = ["payment.not-configured"]', "guards = []", "edges.payment.guards"),
+        (
+            'guards = ["payment.not-configured", "incident.quarantine", "text.hidden", "payment.decided"]',
+            "guards = []",
+            "edges.payment.guards",
+        ),
     ],
 )
 def test_a_policy_with_an_error_is_refused_and_the_error_says_where(old: str, new: str, says: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chimera.commerce.deciding import Payments
 from chimera.core.contracts import Decision, Threat
 from chimera.core.errors import ConfigError, PolicyInvalid
 from chimera.core.plugins import GUARDS, plugins
@@ -21,6 +22,7 @@ from chimera.guards.output.pii import PersonalData
 from chimera.guards.output.promptleak import PromptLeak
 from chimera.guards.output.secrets import SecretText
 from chimera.guards.output.unsafe import UnsafeContent
+from chimera.guards.payment import DecidedPayment
 from chimera.guards.permissions.permitted import Permitted
 from chimera.guards.policy.document import Policy, shipped_policy
 from chimera.guards.provenance.guard import FlowGuard
@@ -54,6 +56,7 @@ class Parts:
     incidents: Incidents | None = None
     permitted: Permitted | None = None
     manifests: Mapping[str, Manifest] = field(default_factory=dict[str, Manifest])
+    payments: Callable[[], Payments | None] = lambda: None
 
 
 def makers(parts: Parts) -> dict[str, Maker]:
@@ -74,6 +77,16 @@ def makers(parts: Parts) -> dict[str, Maker]:
 
     def flow() -> Guard:
         return FlowGuard(parts.manifests)
+
+    def no_payments() -> Guard:
+        def configured() -> bool:
+            payments = parts.payments()
+            return payments is not None and payments.configured
+
+        return NoPayments(configured)
+
+    def decided_payment() -> Guard:
+        return DecidedPayment(parts.payments)
 
     def prompt_leak() -> Guard:
         return PromptLeak(parts.prompts)
@@ -99,7 +112,8 @@ def makers(parts: Parts) -> dict[str, Maker]:
         (DestructiveTool.rule, DestructiveTool),
         (ResultSize.rule, result_size),
         (ResultSchema.rule, ResultSchema),
-        (NoPayments.rule, NoPayments),
+        (NoPayments.rule, no_payments),
+        (DecidedPayment.rule, decided_payment),
         (OutputSize.rule, OutputSize),
         (CanaryText.rule, canary),
         (SecretText.rule, SecretText),

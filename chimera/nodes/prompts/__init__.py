@@ -3,6 +3,7 @@
 from functools import cache
 from importlib import resources
 
+from chimera.commerce.cfo import cfo_prompt
 from chimera.core.spotlight import SENTENCE
 from chimera.guards.extraction.extractor import extraction_prompt
 
@@ -16,4 +17,4 @@ def prompt(role: str) -> str:
 def all_prompts() -> tuple[str, ...]:
     """Every prompt of ours."""
     names = sorted(entry.name for entry in resources.files(__name__).iterdir() if entry.name.endswith(".md"))
-    return (*(prompt(name.removesuffix(".md")) for name in names), extraction_prompt(), SENTENCE)
+    return (*(prompt(name.removesuffix(".md")) for name in names), extraction_prompt(), cfo_prompt(), SENTENCE)

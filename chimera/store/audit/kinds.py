@@ -127,6 +127,14 @@ KINDS: Mapping[str, Kind] = {
         Kind("money.quarantined", _MONEY, "A wallet was kept from paying", _ENTITY, UPDATE, Threat.HIGH),
         Kind("money.unquarantined", _MONEY, "A human let a wallet pay again", _ENTITY, UPDATE),
         Kind("money.sealed", _MONEY, "Rows of the ledger's journal were sealed", _ENTITY, CREATE),
+        Kind("money.payee", _MONEY, "Somebody who can be paid was added or removed", _ENTITY, UPDATE),
+        Kind("money.screened", _MONEY, "A proposed payment was looked at by rules and lists", _ENTITY, READ),
+        Kind("money.verdict", _MONEY, "The CFO judged a proposed payment", _ENTITY, UPDATE),
+        Kind("money.agreed", _MONEY, "A human agreed to a payment", _ENTITY, UPDATE),
+        Kind("money.signed", _MONEY, "The CFO's key signed an approved payment", _ENTITY, CREATE),
+        Kind("money.refused", _MONEY, "A proposed payment was refused", _ENTITY, UPDATE),
+        Kind("money.paid", _MONEY, "A payment was made", _ENTITY, UPDATE),
+        Kind("money.undelivered", _MONEY, "A payment was made, and what it was for did not come", _ENTITY, UPDATE),
         Kind("incident.released", _INCIDENT, "A human ended a security incident", Ocsf.INCIDENT_FINDING, CLOSE),
     )
 }
