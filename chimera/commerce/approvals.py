@@ -108,6 +108,11 @@ class ApprovalStore:
         people = {one.approver.casefold() for one in found if not same_person(one.approver, intent.asked.agent)}
         return max(0, int(level) - len(people))
 
+    async def too_late(self, intent: Intent) -> bool:
+        """Whether a payment has expired, by the database's clock."""
+        row = await fetch_one(self._pool, "SELECT ledger_now() >= %s AS late", (intent.expires_at,))
+        return row is None or bool(row["late"])
+
     # --- the CFO's signature -------------------------------------------------------------------------------------
 
     async def keep(self, signed: Signed) -> Signed:

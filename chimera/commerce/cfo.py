@@ -1,13 +1,14 @@
 """The CFO: one typed verdict on each payment, by rules first, and by a model that can only be stricter."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib import resources
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from chimera.commerce.budgets import Budget, BudgetStore
+from chimera.commerce.budgets import Budget
 from chimera.commerce.findings import Finding, FindingStore
 from chimera.commerce.intents import Intent
 from chimera.commerce.ledger import Ledger
@@ -87,7 +88,7 @@ class CfoAgent:
         self,
         pool: Pool,
         ledger: Ledger,
-        budgets: BudgetStore,
+        budgets: Callable[[str], Awaitable[list[Budget]]],
         findings: FindingStore,
         policy: PaymentPolicy,
         audit: AuditLog,
@@ -97,7 +98,7 @@ class CfoAgent:
     ) -> None:
         self._pool = pool
         self._ledger = ledger
-        self._budgets = budgets
+        self._budgets = budgets  # the list of a tenant: to read them is all that a verdict takes
         self._findings = findings
         self._policy = policy
         self._audit = audit
@@ -149,7 +150,7 @@ class CfoAgent:
             "mission": asked.mission,
             "agent": asked.agent,
         }
-        known = await self._budgets.listed(asked.tenant)
+        known = await self._budgets(asked.tenant)
         return [one for one in known if one.asset == asked.asset and one.subject == whose[one.scope]]
 
     async def _with_opinion(self, intent: Intent, verdict: CfoVerdict, risk: dict[str, Any]) -> CfoVerdict:

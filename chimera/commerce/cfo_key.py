@@ -143,6 +143,8 @@ class CfoDesk:
         about = {"intent": intent.id}
         if intent.computed() != intent.digest:
             raise ApprovalMissing(f"payment {intent.id} is not what its digest says", **about)
+        if await self._approvals.too_late(intent):
+            raise ApprovalMissing(f"payment {intent.id} has expired", **about)
         if intent.state is not IntentState.APPROVED:
             raise ApprovalMissing(f"payment {intent.id} is {intent.state}, and not approved", **about)
         if intent.asked.policy_version != self._policy.version:

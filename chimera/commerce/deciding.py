@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chimera.commerce.approvals import ApprovalStore
-from chimera.commerce.budgets import BudgetStore
 from chimera.commerce.cfo import CfoAgent, CfoVerdict
 from chimera.commerce.cfo_key import CfoSigner, payment_data, signer_of
 from chimera.commerce.findings import FindingStore
 from chimera.commerce.intents import IN_FLIGHT, Intent, IntentState
 from chimera.commerce.ledger import Ledger
-from chimera.commerce.payees import PayeeBook
+from chimera.commerce.payees import Payees
 from chimera.commerce.payment_policy import Level, PaymentPolicy
 from chimera.commerce.risk import RiskDesk
 from chimera.commerce.screening import Screening
@@ -62,8 +61,7 @@ class Deciding:
 
     policy: PaymentPolicy
     ledger: Ledger
-    budgets: BudgetStore
-    payees: PayeeBook
+    payees: Payees
     findings: FindingStore
     approvals: ApprovalStore
     screening: Screening
@@ -174,6 +172,8 @@ class Deciding:
             return None
         if intent.state is not _S.RESERVED:
             return f"the payment is {intent.state}, and not reserved"
+        if await self.approvals.too_late(intent):
+            return "the payment has expired"
         verdict = await self.kept_verdict(intent_id)
         if verdict is None or verdict.action == "reject" or verdict.digest != intent.digest.hex():
             return "the CFO did not approve it"

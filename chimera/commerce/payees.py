@@ -44,11 +44,55 @@ class Payee:
         return asdict(self)
 
 
-class PayeeBook:
-    """Reads and writes the table ``payees``."""
+class Payees:
+    """Reads the table ``payees``: all that payments need of it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def listed(self, tenant: str) -> list[Payee]:
+        """Everybody who can be paid, by name."""
+        return [Payee(**row) for row in await fetch(self._pool, _ALL, (tenant,))]
+
+    async def named(self, tenant: str, name: str, chain_id: int | None) -> Payee:
+        """Who is meant by a name on a chain.
+
+        Raises:
+            PayeeUnknown: nobody; with the payee whose name only looks the same, if there is one.
+        """
+        plain, place = payee_name(name), chain_id or OFF_CHAIN
+        known = await self.listed(tenant)
+        found = next((one for one in known if (one.name, one.chain_id) == (plain, place)), None)
+        if found is not None:
+            return found
+        where = f"on chain {place}" if place else "outside of chains"
+        elsewhere = sorted({one.chain_id for one in known if one.name == plain})
+        if elsewhere:
+            raise PayeeUnknown(f"{plain[:60]!r} is paid on {', '.join(map(str, elsewhere))}, and not {where}")
+        alike = next((one.name for one in known if skeleton(one.name) == skeleton(plain)), None)
+        odd = odd_characters(plain)
+        why = (
+            f": it looks like {alike!r} and has {odd or 'other characters'}"
+            if alike
+            else f": it has {odd}"
+            if odd
+            else ""
+        )
+        raise PayeeUnknown(f"nobody is registered as {plain[:60]!r} {where}{why}")
+
+    async def at(self, tenant: str, address: str, chain_id: int | None) -> Payee | None:
+        """Who has an address on a chain; None if nobody is registered with it."""
+        place = chain_id or OFF_CHAIN
+        known = await self.listed(tenant)
+        same = (lambda one: one.lower()) if place else (lambda one: one)
+        return next((one for one in known if one.chain_id == place and same(one.address) == same(address)), None)
+
+
+class PayeeBook(Payees):
+    """Writes it too, for people."""
 
     def __init__(self, pool: Pool, audit: AuditLog) -> None:
-        self._pool = pool
+        super().__init__(pool)
         self._audit = audit
 
     async def add(
@@ -100,43 +144,6 @@ class PayeeBook:
             await self._audit.append_within(
                 connection, AuditEvent(kind="money.payee", actor=by[:200], tenant=tenant, data=data)
             )
-
-    async def listed(self, tenant: str) -> list[Payee]:
-        """Everybody who can be paid, by name."""
-        return [Payee(**row) for row in await fetch(self._pool, _ALL, (tenant,))]
-
-    async def named(self, tenant: str, name: str, chain_id: int | None) -> Payee:
-        """Who is meant by a name on a chain.
-
-        Raises:
-            PayeeUnknown: nobody; with the payee whose name only looks the same, if there is one.
-        """
-        plain, place = payee_name(name), chain_id or OFF_CHAIN
-        known = await self.listed(tenant)
-        found = next((one for one in known if (one.name, one.chain_id) == (plain, place)), None)
-        if found is not None:
-            return found
-        where = f"on chain {place}" if place else "outside of chains"
-        elsewhere = sorted({one.chain_id for one in known if one.name == plain})
-        if elsewhere:
-            raise PayeeUnknown(f"{plain[:60]!r} is paid on {', '.join(map(str, elsewhere))}, and not {where}")
-        alike = next((one.name for one in known if skeleton(one.name) == skeleton(plain)), None)
-        odd = odd_characters(plain)
-        why = (
-            f": it looks like {alike!r} and has {odd or 'other characters'}"
-            if alike
-            else f": it has {odd}"
-            if odd
-            else ""
-        )
-        raise PayeeUnknown(f"nobody is registered as {plain[:60]!r} {where}{why}")
-
-    async def at(self, tenant: str, address: str, chain_id: int | None) -> Payee | None:
-        """Who has an address on a chain; None if nobody is registered with it."""
-        place = chain_id or OFF_CHAIN
-        known = await self.listed(tenant)
-        same = (lambda one: one.lower()) if place else (lambda one: one)
-        return next((one for one in known if one.chain_id == place and same(one.address) == same(address)), None)
 
 
 def payee_name(name: str) -> str:

@@ -12,7 +12,7 @@ from chimera.commerce.assets import AssetStore
 from chimera.commerce.compliance import Compliance
 from chimera.commerce.findings import Finding, strictest
 from chimera.commerce.intents import Intent
-from chimera.commerce.payees import Payee, PayeeBook, odd_characters
+from chimera.commerce.payees import Payee, Payees, odd_characters
 from chimera.commerce.payment_policy import PaymentPolicy
 from chimera.core.errors import InputError, ListStale
 
@@ -43,7 +43,7 @@ class Screened:
 class Screening:
     """The deterministic look at a payment."""
 
-    def __init__(self, policy: PaymentPolicy, payees: PayeeBook, assets: AssetStore, compliance: Compliance) -> None:
+    def __init__(self, policy: PaymentPolicy, payees: Payees, assets: AssetStore, compliance: Compliance) -> None:
         self._policy = policy
         self._payees = payees
         self._assets = assets

@@ -14,7 +14,7 @@ from chimera.commerce.compliance import Compliance, Lists
 from chimera.commerce.deciding import Deciding, Delivery, Payer, Payments, Refunds
 from chimera.commerce.findings import FindingStore
 from chimera.commerce.ledger import Ledger
-from chimera.commerce.payees import PayeeBook
+from chimera.commerce.payees import Payees
 from chimera.commerce.payment_policy import PaymentPolicy
 from chimera.commerce.risk import RiskDesk
 from chimera.commerce.scoring import Scorer, shipped_scorer
@@ -81,14 +81,13 @@ def assemble(setup: PaymentSetup, services: Installed) -> Payments:
         raise ConfigError("the CFO's key is either here, or behind a socket whose address is known")
     assets = AssetStore(pool, audit)
     ledger = Ledger(pool, assets, audit, services.new_id)
-    findings, approvals, payees = FindingStore(pool), ApprovalStore(pool), PayeeBook(pool, audit)
+    findings, approvals, payees = FindingStore(pool), ApprovalStore(pool), Payees(pool)
     budgets = BudgetStore(pool, assets, audit)
     signer, address = _signer(setup, ledger, findings, approvals, audit)
     compliance = Compliance(setup.lists, most_days=policy.list_days, production=policy.production)
     deciding = Deciding(
         policy=policy,
         ledger=ledger,
-        budgets=budgets,
         payees=payees,
         findings=findings,
         approvals=approvals,
@@ -97,7 +96,7 @@ def assemble(setup: PaymentSetup, services: Installed) -> Payments:
         cfo=CfoAgent(
             pool,
             ledger,
-            budgets,
+            budgets.listed,
             findings,
             policy,
             audit,

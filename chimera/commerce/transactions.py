@@ -7,7 +7,7 @@ from typing import Any
 from chimera.commerce.addresses import checked_address
 from chimera.commerce.assets import Asset, AssetStore
 from chimera.commerce.intents import Proposal
-from chimera.commerce.payees import PayeeBook
+from chimera.commerce.payees import Payees
 from chimera.commerce.payment_policy import PaymentPolicy
 from chimera.core.errors import InputError
 
@@ -39,7 +39,7 @@ class Asked:
 
 
 async def read_transaction(
-    given: Mapping[str, Any], by: Requester, key: str, policy: PaymentPolicy, assets: AssetStore, payees: PayeeBook
+    given: Mapping[str, Any], by: Requester, key: str, policy: PaymentPolicy, assets: AssetStore, payees: Payees
 ) -> Asked:
     """The proposal that a transaction means. ``key``: the payment's, unless the transaction has one.
 

@@ -511,7 +511,7 @@ class PayeeUnknown(PaymentRefused):
     """Nobody of that name or address can be paid."""
 
     code = "CH815"
-    remedy = "Have a human add the payee to the registry; a name means an address there, and nothing else does."
+    remedy = "`chimera ledger payees` lists who can be paid; a human can add somebody, and no name is guessed."
 
 
 class ListStale(PaymentRefused):

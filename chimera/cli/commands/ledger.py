@@ -6,6 +6,7 @@ import typer
 
 from chimera.cli.commands.ledger_budgets import app as budgets_app
 from chimera.cli.commands.ledger_out import statement_command
+from chimera.cli.commands.ledger_payees import app as payees_app
 from chimera.cli.commands.ledger_payments import payments_command
 from chimera.cli.opening import open_records
 from chimera.cli.options import By, Json, Tenant
@@ -19,6 +20,7 @@ app = typer.Typer(help="The books: balances, statements, budgets, and whether th
 app.command("statement")(statement_command)
 app.command("payments")(payments_command)
 app.add_typer(budgets_app, name="budgets")
+app.add_typer(payees_app, name="payees")
 
 
 @app.command("balance")

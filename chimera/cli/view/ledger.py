@@ -10,6 +10,7 @@ from chimera.cli.view.text import line, moment, short
 from chimera.commerce.assets import Asset
 from chimera.commerce.budgets import Budget
 from chimera.commerce.history import Made
+from chimera.commerce.payees import Payee
 from chimera.commerce.reconcile import Compared
 from chimera.commerce.statement import Entry
 from chimera.core.money import write_units
@@ -115,6 +116,16 @@ def compared_table(rows: Iterable[Compared], assets: Mapping[str, Asset]) -> Tab
         ]
         verdict = Text("yes", style="green") if one.agrees else Text("NO", style="red")
         made.add_row(Text(line(one.wallet, 60)), asset.symbol if asset else line(one.asset, 60), *amounts, verdict)
+    return made
+
+
+def payees_table(payees: Iterable[Payee]) -> Table:
+    """Who can be paid, and who is behind them."""
+    made = table("payee", "chain", "address", "owner")
+    for one in payees:
+        made.add_row(
+            Text(line(one.name, 60)), str(one.chain_id or "-"), Text(line(one.address, 80)), Text(line(one.owner, 60))
+        )
     return made
 
 

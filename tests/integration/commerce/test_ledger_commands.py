@@ -253,3 +253,21 @@ def test_names_of_beancount_are_never_confused() -> None:
     assert '"p\'q"' in as_beancount([row], known)
     assert as_beancount([], {}) == ""
     assert as_csv([], {}).count("\n") == 1
+
+
+def test_payees_are_set_by_people_who_may(chimera: Command) -> None:
+    """Proves FR-641. Threat 46: a reviewer adds nobody; whoever may is asked for a checksum."""
+    pytest.importorskip("eth_utils", reason="the extra commerce is not installed")
+    address = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96"
+    add = ("payees", "add", "Weather Data", address, "--chain", "31337")
+    assert chimera(*add, "--by", "rob", fails=6)["code"] == "CH500"
+    (added,) = chimera(*add, "--by", "ada")["payees"]
+    assert (added["name"], added["address"], added["owner"]) == ("weather data", address, "weather data")
+    assert (
+        chimera("payees", "add", "other", address.lower(), "--chain", "31337", "--by", "ada", fails=2)["code"]
+        == "CH100"
+    )
+    assert chimera("payees", "add", "weather data", "0x" + "0" * 40, "--chain", "1", "--by", "ada", fails=2)
+    assert "weather data" in chimera("payees", text=True)
+    assert chimera("payees", "remove", "weather data", "--chain", "31337", "--by", "ada")["payees"] == []
+    assert chimera("payees", "remove", "weather data", "--by", "ada", fails=6)["code"] == "CH815"

@@ -257,6 +257,11 @@ def test_only_the_command_of_people_imports_what_sets_budgets() -> None:
             found.setdefault(name, set()).add(path.relative_to(PACKAGE).parts[0])
     assert found["chimera.commerce.owner"] == {"commerce"}
     assert found["chimera.commerce.budgets"] <= {"cli", "bench", "commerce"}
+    writes = {path for path in PACKAGE.rglob("*.py") if re.search(r"\bPayeeBook\b", path.read_text("utf-8"))}
+    assert {str(path.relative_to(PACKAGE)) for path in writes} == {
+        "commerce/payees.py",
+        "cli/commands/ledger_payees.py",
+    }, "whoever is paid is set by the command of people"
 
 
 class Chain:

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import pytest
 
 from chimera.commerce.addresses import checksummed
 from chimera.commerce.approvals import ApprovalStore
-from chimera.commerce.assets import Asset, on_chain
-from chimera.commerce.budgets import Limit
+from chimera.commerce.assets import Asset, AssetStore, on_chain
+from chimera.commerce.budgets import BudgetStore, Limit
 from chimera.commerce.cfo_key import load_key
 from chimera.commerce.compliance import Lists
 from chimera.commerce.deciding import Deciding, Delivery, Payments, Refunds
 from chimera.commerce.intents import Intent, IntentState, Proposal
 from chimera.commerce.ledger import Ledger
+from chimera.commerce.payees import PayeeBook
 from chimera.commerce.payment_policy import Level, PaymentPolicy, Steps
 from chimera.commerce.scoring import shipped_scorer
 from chimera.commerce.setup import Installed, PaymentSetup, assemble
@@ -86,6 +87,8 @@ class Office:
         self.pool, self.url, self.key, self.tenant = pool, url, key, tenant
         self.audit = AuditLog(pool, SystemClock())
         self.missions = MissionStore(pool, url)
+        self.book = PayeeBook(pool, self.audit)
+        self.budgets = BudgetStore(pool, AssetStore(pool, self.audit), self.audit)
         self.payments = self.with_policy(policy_of())
         self._numbers = itertools.count()
 
@@ -129,12 +132,12 @@ class Office:
     async def budget(self, cap: int, asset: Asset = TOKEN, **more: Any) -> None:
         """What may be spent."""
         scope, subject = more.pop("scope", "tenant"), more.pop("subject", "")
-        await self.desk.budgets.set(Limit(self.tenant, scope, subject, asset, cap, **more), "ada")
+        await self.budgets.set(Limit(self.tenant, scope, subject, asset, cap, **more), "ada")
 
     async def payee(self, name: str, digits: str = "cd" * 20, owner: str = "") -> str:
         """Somebody who can be paid; his address."""
         address = checksummed("0x" + digits)
-        await self.desk.payees.add(self.tenant, name, address, "ada", chain_id=CHAIN, owner=owner)
+        await self.book.add(self.tenant, name, address, "ada", chain_id=CHAIN, owner=owner)
         return address
 
     def asks(self, units: int = 10 * CENTS, **fields: Any) -> Proposal:
@@ -205,6 +208,28 @@ async def office(shared_database_url: str, cfo_key: Any) -> AsyncGenerator[Offic
     """The office of a tenant of this test's own."""
     async with open_pool(shared_database_url, 8) as pool:
         yield await Office(pool, shared_database_url, cfo_key, f"t{random_ids()()[:8]}").ready()
+
+
+@pytest.fixture
+async def alone(pool: Pool, database_url: str, cfo_key: Any) -> Office:
+    """The office of a database of this test's own, whose clock it may set."""
+    return await Office(pool, database_url, cfo_key, "default").ready()
+
+
+@pytest.fixture
+def later(alone: Office) -> Callable[[str], Awaitable[None]]:
+    """Sets the ledger's clock forward by an interval; only the owner of its functions can do that."""
+
+    async def move(by: str) -> None:
+        async with alone.pool.connection() as connection, connection.transaction():
+            await connection.execute("GRANT CREATE ON SCHEMA public TO chimera_ledger")
+            await connection.execute("SET LOCAL ROLE chimera_ledger")
+            await connection.execute(
+                "CREATE OR REPLACE FUNCTION ledger_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS "
+                f"$$ SELECT clock_timestamp() + interval '{by}' $$".encode()
+            )
+
+    return move
 
 
 @pytest.fixture

@@ -139,11 +139,13 @@ async def test_a_state_that_was_tampered_with_approves_nothing(office: "Office",
         said = ReviewDecision(action="approve", reviewer="mallory").plain()
         forged = {"intent_id": approval.intent_id, "at": "approved", "review_decision": said}
         forged["decision"] = {"action": "allow"}
-        for node in ("quorum", "sign", "reserve", "guard_payment"):
-            await graph.aupdate_state(place, forged, as_node=node)
+        places = {"quorum": "approved", "sign": "approved", "reserve": "reserved", "guard_payment": "reserved"}
+        for node, at in places.items():
+            await graph.aupdate_state(place, {**forged, "at": at, "decide_only": False}, as_node=node)
             await graph.ainvoke(None, place, context=commerce.app.context)
+        assert commerce.payments.payer.paid == []
         intent = await office.desk.ledger.intent(approval.intent_id)
-        assert intent.state is S.ESCALATED
+        assert intent.state is S.REJECTED, "it was looked up, and ended"
     await office.untouched(approval.intent_id)
 
 
@@ -166,7 +168,7 @@ async def test_what_changes_after_the_approval_stops_the_payment(office: "Office
     """Threats 6 and 46: the payee was removed, or the policy edited, between the approval and the payment."""
     async with open_commerce() as commerce:
         first = await commerce.cfo_agent.review_transaction(WEATHER)
-        await office.desk.payees.remove(office.tenant, "weather data", "ada", chain_id=31337)
+        await office.book.remove(office.tenant, "weather data", "ada", chain_id=31337)
         await office.payee("weather data", "ef" * 20)
         desk = commerce.payments.deciding
         await desk.reserve(first.intent_id)
