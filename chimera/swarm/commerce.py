@@ -177,7 +177,7 @@ class AgenticCommerce(Driver):
 
     @property
     def payments(self) -> Payments:
-        """The services that decide and pay: for what people set, such as payees and budgets."""
+        """The services that decide and pay."""
         if (payments := self.app.context.payments) is None:
             raise ConfigError("this app was opened without payments")
         return payments
