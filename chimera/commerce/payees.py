@@ -13,9 +13,7 @@ from chimera.store.postgres import Pool, fetch
 
 NAME_MAX = 120
 OFF_CHAIN = 0
-_ALL = (
-    "SELECT tenant, name, chain_id, address, owner FROM payees WHERE tenant = %s AND removed_at IS NULL ORDER BY name"
-)
+_SOME = "SELECT tenant, name, chain_id, address, owner FROM payees WHERE tenant = %s AND removed_at IS NULL"
 _ADD = b"""
     INSERT INTO payees (tenant, name, chain_id, address, owner, added_by) VALUES (%s, %s, %s, %s, %s, %s)
     ON CONFLICT (tenant, name, chain_id) DO UPDATE SET address = excluded.address, owner = excluded.owner,
@@ -52,7 +50,7 @@ class Payees:
 
     async def listed(self, tenant: str) -> list[Payee]:
         """Everybody who can be paid, by name."""
-        return [Payee(**row) for row in await fetch(self._pool, _ALL, (tenant,))]
+        return [Payee(**row) for row in await fetch(self._pool, f"{_SOME} ORDER BY name", (tenant,))]
 
     async def named(self, tenant: str, name: str, chain_id: int | None) -> Payee:
         """Who is meant by a name on a chain.
@@ -61,10 +59,10 @@ class Payees:
             PayeeUnknown: nobody; with the payee whose name only looks the same, if there is one.
         """
         plain, place = payee_name(name), chain_id or OFF_CHAIN
+        found = await fetch(self._pool, f"{_SOME} AND name = %s AND chain_id = %s", (tenant, plain, place))
+        if found:
+            return Payee(**found[0])
         known = await self.listed(tenant)
-        found = next((one for one in known if (one.name, one.chain_id) == (plain, place)), None)
-        if found is not None:
-            return found
         where = f"on chain {place}" if place else "outside of chains"
         elsewhere = sorted({one.chain_id for one in known if one.name == plain})
         if elsewhere:
@@ -83,9 +81,16 @@ class Payees:
     async def at(self, tenant: str, address: str, chain_id: int | None) -> Payee | None:
         """Who has an address on a chain; None if nobody is registered with it."""
         place = chain_id or OFF_CHAIN
-        known = await self.listed(tenant)
-        same = (lambda one: one.lower()) if place else (lambda one: one)
-        return next((one for one in known if one.chain_id == place and same(one.address) == same(address)), None)
+        query = f"{_SOME} AND chain_id = %s AND lower(address) = lower(%s) ORDER BY name"
+        found = [Payee(**row) for row in await fetch(self._pool, query, (tenant, place, address))]
+        # Capitals are a checksum on chains, and may mean something elsewhere.
+        return next((one for one in found if place or one.address == address), None)
+
+    async def near(self, tenant: str, address: str, chain_id: int) -> list[Payee]:
+        """Who has an address that begins and ends with the same two characters; by index, whatever their number."""
+        look = address[2:4].lower() + address[-2:].lower()
+        query = f"{_SOME} AND chain_id = %s AND substr(lower(address), 3, 2) || right(lower(address), 2) = %s"
+        return [Payee(**row) for row in await fetch(self._pool, query, (tenant, chain_id, look))]
 
 
 class PayeeBook(Payees):

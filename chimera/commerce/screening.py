@@ -52,12 +52,12 @@ class Screening:
     async def screen(self, intent: Intent, now: datetime) -> Screened:
         """Everything that is wrong with a payment, or odd about it."""
         asked = intent.asked
-        payees = await self._payees.listed(asked.tenant)
         payee = await self._payees.at(asked.tenant, asked.payee, asked.chain_id)
+        near = await self._payees.near(asked.tenant, asked.payee, asked.chain_id) if asked.chain_id else []
         findings = [
             *self._of_the_record(intent),
             *await self._of_the_asset(intent),
-            *self._of_the_address(intent, payee, [one for one in payees if one.chain_id == asked.chain_id]),
+            *self._of_the_address(intent, payee, near),
             *self._of_the_lists(intent, now),
             *_of_the_name(payee),
         ]

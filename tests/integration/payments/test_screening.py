@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -29,8 +29,8 @@ CHAIN = 31337
 LAZARUS = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96"
 
 
-async def refused(office: "Office", rule: str, **fields: object) -> None:
-    intent = await office.desk.ledger.propose(office.asks(**fields))  # type: ignore[arg-type]
+async def refused(office: "Office", rule: str, **fields: Any) -> None:
+    intent = await office.desk.ledger.propose(office.asks(**fields))
     assert await office.desk.screen(intent.id) is S.REJECTED
     found = (await office.events("money.screened"))[-1]
     assert rule in [one["rule"] for one in found["findings"] if one["action"] == "reject"]
