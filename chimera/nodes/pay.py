@@ -118,10 +118,8 @@ async def refund_payment(state: PaymentState, runtime: Runtime[Context]) -> dict
 def after_take(state: PaymentState) -> str:
     """Where a payment goes on, by where the database says that it is."""
     at = state.get("at", "")
-    if at in {str(one) for one in IN_FLIGHT}:
-        return "guard_payment"
-    way = _WAYS.get(at, "stop")
-    return "stop" if way in ("guard_payment", "reserve", "deliver") and state.get("decide_only") else way
+    way = "guard_payment" if at in _ON_THE_WAY else _WAYS.get(at, "stop")
+    return "stop" if way in ("guard_payment", "deliver", "refund") and state.get("decide_only") else way
 
 
 def after_sign(state: PaymentState) -> str:
@@ -139,6 +137,7 @@ def after_receipt(state: PaymentState) -> str:
     return {str(_S.CAPTURED): "deliver", str(_S.PAID_UNDELIVERED): "refund"}.get(state.get("at", ""), "stop")
 
 
+_ON_THE_WAY = frozenset(map(str, IN_FLIGHT))
 _WAYS = {
     str(_S.PROPOSED): "screen",
     str(_S.SCREENED): "cfo",
