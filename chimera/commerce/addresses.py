@@ -19,12 +19,11 @@ def checked_address(text: str) -> str:
     """
     if not _ADDRESS.fullmatch(text):
         raise InputError(f"{text[:60]!r} is no address", remedy="Write 0x and 40 hexadecimal digits, with checksum.")
-    if (right := checksummed(text)) != text:
+    if checksummed(text) != text:
         lost = text[2:] in (text[2:].lower(), text[2:].upper())
         raise InputError(
             f"the address {text} has {'no checksum' if lost else 'a wrong checksum'} (EIP-55)",
             remedy="Copy it anew from its source, with its capitals; one mistyped character would be paid as well.",
-            length=len(right),
         )
     if text == ZERO:
         raise InputError("nobody has the address zero", remedy="Name the payee.")

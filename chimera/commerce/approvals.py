@@ -6,6 +6,7 @@ from the database wherever it matters. What a graph's state says about an answer
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from chimera.commerce.intents import Intent
 from chimera.commerce.payment_policy import Level
@@ -134,8 +135,9 @@ class ApprovalStore:
         )
         if row is None:
             return None
-        known = {**row, "intent": str(row["intent"])}
-        return Signed(**{**known, "digest": bytes(row["digest"]), "signature": bytes(row["signature"])})
+        known: dict[str, Any] = {**row, "intent": str(row["intent"])}
+        known |= {"digest": bytes(row["digest"]), "signature": bytes(row["signature"])}
+        return Signed(**known)
 
     async def use(self, intent: Intent, by: str) -> bool:
         """Use the signature over a payment, for one thing only; False when it was used for the same before.

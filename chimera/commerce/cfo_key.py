@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from chimera.commerce.approvals import ApprovalStore, Signed
 from chimera.commerce.findings import FindingStore
@@ -196,10 +196,13 @@ def _read(answer: dict[str, Any]) -> Signed:
 async def answered(desk: CfoSigner, line: bytes) -> dict[str, Any]:
     """What the process that holds the key says to one request; a payment's id is all that it takes."""
     try:
-        asked = json.loads(line)
-        if not isinstance(asked, dict) or set(asked) != {"sign"} or not isinstance(asked["sign"], str):
-            return {"refused": "the CFO's key signs payments by their id, and nothing else"}
-        signed = await desk.sign(asked["sign"])
+        asked: Any = json.loads(line)
+        match asked:
+            case {"sign": str(intent_id)} if len(cast("dict[str, Any]", asked)) == 1:
+                pass
+            case _:
+                return {"refused": "the CFO's key signs payments by their id, and nothing else"}
+        signed = await desk.sign(intent_id)
     except ValueError:
         return {"refused": "this is no request"}
     except ChimeraError as error:

@@ -28,7 +28,8 @@ class Finding:
 
 def strictest(findings: list[Finding]) -> Action:
     """The strictest action of some findings; a note if there is nothing else."""
-    return max((one.action for one in findings), key=STRICTNESS.index, default="note")
+    found = {one.action for one in findings}
+    return next((action for action in reversed(STRICTNESS) if action in found), "note")
 
 
 class FindingStore:

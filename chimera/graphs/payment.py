@@ -1,5 +1,6 @@
 """A payment: take -> screen -> cfo -> (review) -> sign -> reserve -> guard -> pay -> guard -> deliver, or refund."""
 
+from collections.abc import Hashable
 from typing import Any
 
 from langgraph.graph import END, START, StateGraph
@@ -39,8 +40,15 @@ def build_payment(**options: Any) -> "CompiledStateGraph[Any, Any, Any, Any]":
     builder.add_node("refund", refund_payment)
     guard = add_payment_edge(builder, refused="refuse", paid="receive")
     builder.add_node("receive", take_payment)
-    ways = {"screen": "screen", "cfo": "cfo", "quorum": "quorum", "review": "review", "sign": "sign", "stop": END}
-    places = {**ways, "guard_payment": guard, "deliver": "deliver", "refund": "refund"}
+    ways: dict[Hashable, str] = {
+        "screen": "screen",
+        "cfo": "cfo",
+        "quorum": "quorum",
+        "review": "review",
+        "sign": "sign",
+        "stop": END,
+    }
+    places: dict[Hashable, str] = {**ways, "guard_payment": guard, "deliver": "deliver", "refund": "refund"}
     builder.add_edge(START, "take")
     builder.add_conditional_edges("take", after_take, places)
     for name in ("screen", "cfo", "quorum"):

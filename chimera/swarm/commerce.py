@@ -187,14 +187,14 @@ class AgenticCommerce(Driver):
     async def review(self, transaction: Transaction) -> PaymentApproval:
         """See :meth:`CfoDoor.review_transaction`."""
         intent = await self._proposed(transaction)
-        return await self._approval(intent, await self._drive(intent, decide_only=True))
+        return await self._approval(intent, await self._go_on(intent, decide_only=True))
 
     async def execute(self, transaction: Transaction) -> PaymentOutcome:
         """See :meth:`WalletDoor.execute_transaction`."""
         if not self.payments.configured:
             raise PaymentRefused("payments are not configured", remedy="Give AgenticCommerce a setup with a payer.")
         intent = await self._proposed(transaction)
-        waits = await self._drive(intent, decide_only=False)
+        waits = await self._go_on(intent, decide_only=False)
         intent = await self._desk.ledger.intent(intent.id)
         if intent.state not in _APPROVED and intent.state not in (_S.UNKNOWN, _S.QUARANTINED):
             approval = await self._approval(intent, waits)
@@ -250,7 +250,7 @@ class AgenticCommerce(Driver):
             await desk.findings.keep(intent, "claim", claim)
         return intent
 
-    async def _drive(self, intent: Intent, *, decide_only: bool) -> tuple[str, ...]:
+    async def _go_on(self, intent: Intent, *, decide_only: bool) -> tuple[str, ...]:
         """Go on with a payment as far as it goes now; the questions that it waits for."""
         context, graph = self.app.context, self._graph
         place: RunnableConfig = {"configurable": {"thread_id": f"payment/{intent.id}"}, "recursion_limit": _STEPS}

@@ -81,7 +81,6 @@ class Office:
     coin: Asset = COIN
     token: Asset = TOKEN
     policy_of = staticmethod(policy_of)
-    address = staticmethod(lambda digits: checksummed("0x" + digits))
 
     def __init__(self, pool: Pool, url: str, key: Any, tenant: str) -> None:
         self.pool, self.url, self.key, self.tenant = pool, url, key, tenant
@@ -120,6 +119,11 @@ class Office:
         installed = Installed(self.pool, self.audit, asked, self.missions, SystemClock(), random_ids())
         self.payments = assemble(self.setup(policy, lists, **more), installed)
         return self.payments
+
+    @staticmethod
+    def address(digits: str) -> str:
+        """An address with its checksum."""
+        return checksummed("0x" + digits)
 
     async def ready(self) -> "Office":
         """With two assets, a budget and a payee."""

@@ -285,13 +285,13 @@ async def test_bad_input_is_refused_with_a_remedy_and_leaves_nothing(office: "Of
             for call in (commerce.cfo_agent.review_transaction, commerce.wallet.execute_transaction):
                 with pytest.raises(ChimeraError) as refused:
                     await call(given)
-                assert refused.value.remedy, what
+                assert refused.value.hint, what
                 assert refused.value.code in ("CH300", "CH815", InputError.code), (what, refused.value)
         with pytest.raises(InputError, match="does not say its asset") as seed:
             await commerce.cfo_agent.review_transaction(
                 {"amount": 100, "recipient": "service_provider", "purpose": "API credits"}
             )
-        assert "USDC" in seed.value.remedy
+        assert "USDC" in seed.value.hint
     rows = await fetch(office.pool, "SELECT count(*) AS n FROM intents WHERE tenant = %s", (office.tenant,))
     assert rows[0]["n"] == 0
 
