@@ -27,7 +27,7 @@ BY_GATE = {CALLS, "models/asking.py", "models/choose.py", "models/forms.py"}
 _STEPPING = frozenset({"ainvoke", "astream"})
 HOMONYMS = {
     **dict.fromkeys(["fleet/dispatch.py", "fleet/lean/runner.py", "fleet/lean/task.py"], _STEPPING),
-    **dict.fromkeys(["swarm/driving.py", "swarm/swarm.py"], _STEPPING),
+    **dict.fromkeys(["swarm/driving.py", "swarm/swarm.py", "swarm/commerce.py"], _STEPPING),
     "tools/discovery/ranking.py": frozenset({"predict"}),
     "sync.py": frozenset({"stream"}),
     "store/audit/signing.py": frozenset({"generate"}),
