@@ -58,6 +58,11 @@
     │   ├── ListStale                     CH816  of sanctioned addresses
     │   ├── ApprovalMissing               CH817
     │   ├── CfoUnavailable                CH818
+    │   ├── VaultRefused                  CH820
+    │   ├── OfferRefused                  CH821  of a seller that asks for payment over HTTP
+    │   ├── PriceChanged                  CH822
+    │   ├── OutcomeUnknown                CH823  it is not known yet whether it was paid
+    │   └── NotDelivered                  CH824  it was paid, and nothing came
     └── RemoteAgentError                  CH900  a peer failed or misbehaved
         ├── CallerUnknown                 CH901  a call without a key that counts
         └── CallerBusy                    CH902  a caller asks for too much at once
@@ -533,6 +538,42 @@ class CfoUnavailable(PaymentRefused):
 
     code = "CH818"
     remedy = "Check the model of the role cfo, and the process that holds the CFO's key; then propose the payment anew."
+
+
+class VaultRefused(PaymentRefused):
+    """The vault does not pay this."""
+
+    code = "CH820"
+    remedy = "The message names the rule; the vault's owner can change it, after the vault's delay."
+
+
+class OfferRefused(PaymentRefused):
+    """What a seller asks for is not allowed, or cannot be read."""
+
+    code = "CH821"
+    remedy = "Allow the seller's address, asset and price in the list of shops, if they are meant."
+
+
+class PriceChanged(PaymentRefused):
+    """The seller asks for something else than what was approved."""
+
+    code = "CH822"
+    remedy = "Buy it anew, with a new key; what was approved is not paid."
+
+
+class OutcomeUnknown(PaymentRefused):
+    """It is not known yet whether the payment was made; what is reserved for it stays reserved."""
+
+    code = "CH823"
+    remedy = "Ask again with the same key: the same authorisation is sent, never a second one."
+    retryable = True
+
+
+class NotDelivered(PaymentRefused):
+    """The payment was made, and nothing was delivered for it."""
+
+    code = "CH824"
+    remedy = "It is in the queue of disputes: ask again with the same key, or ask the seller for a refund."
 
 
 class RemoteAgentError(ChimeraError):

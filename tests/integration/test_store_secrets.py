@@ -32,7 +32,7 @@ MAY_BE_EMPTY = (
     *("agents", "workers", "runs", "lanes", "latencies"),
     *("intents", "intent_moves", "holds", "budgets", "budget_spends", "journal", "journal_seals"),
     *("tool_servers", "tool_versions", "tool_replicas", "tool_capabilities", "tool_pins", "tool_changes"),
-    *("tool_listings", "tool_outcomes", "tool_vectors", "principal_keys"),
+    *("tool_listings", "tool_outcomes", "tool_vectors", "principal_keys", "x402_payments", "x402_sales"),
 )
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
 

@@ -1,0 +1,354 @@
+"""Buying over HTTP 402: a payment in the books, a decision, one authorisation, and the goods or a dispute.
+
+The order is that of the books: propose, decide, reserve, sign and keep, and only then send. What is sent again is what
+was kept. What the seller says of the payment counts for nothing; the token's events say what was paid. Whatever stops
+this between two steps, the same call with the same key goes on from there.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from chimera.commerce.intents import FINAL, Intent, IntentState, Proposal
+from chimera.commerce.ledger import Ledger
+from chimera.commerce.x402.asking import Answer, Asker
+from chimera.commerce.x402.authorization import Authorization, authorization_for, check_signature
+from chimera.commerce.x402.journal import Goods, PurchaseStore, Request, Row
+from chimera.commerce.x402.offers import Offer, Shop, check_shop, choose
+from chimera.commerce.x402.ports import Decide, SignAuthorization
+from chimera.commerce.x402.used import Fate, TokenChain, Use
+from chimera.commerce.x402.wire import payload_of, write_payload
+from chimera.core.errors import ChimeraError, IntentConflict, NotDelivered, OfferRefused, OutcomeUnknown, PriceChanged
+
+TRIES = 3
+"""How often the authorisation is sent in one call, while no answer comes."""
+CONFIRM_S = 30.0
+_POLL_S = 0.2
+_WHO = "chimera:x402"
+_S = IntentState
+_FLYING = (_S.SIGNED, _S.BROADCAST, _S.UNKNOWN)
+_UNDECIDED = (_S.PROPOSED, _S.SCREENED, _S.ESCALATED)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an agent wants to buy, and for what. ``purpose`` is the agent's; nothing that a seller wrote is in it."""
+
+    tenant: str
+    key: str
+    request: Request
+    purpose: str
+    agent: str
+    policy_version: str
+    category: str = "data"
+    pool: str = ""
+    team: str = ""
+    mission: str = ""
+    ttl_s: int = 3_600
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """How far it came. ``intent`` None: it was free."""
+
+    intent: Intent | None
+    goods: Goods | None = None
+
+    @property
+    def state(self) -> IntentState | None:
+        """The state of the payment."""
+        return self.intent.state if self.intent else None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a buyer works with."""
+
+    ledger: Ledger
+    store: PurchaseStore
+    asker: Asker
+    decide: Decide
+    signer: SignAuthorization
+    chain: TokenChain
+
+
+class Buyer:
+    """Buys at the shops of a list."""
+
+    def __init__(self, parts: Parts, shops: Sequence[Shop], confirm_s: float = CONFIRM_S) -> None:
+        for shop in shops:
+            check_shop(shop)
+        self._p = parts
+        self._shops = tuple(shops)
+        self._confirm_s = confirm_s
+        self._busy: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    # --- what callers do -----------------------------------------------------------------------------------------
+
+    async def buy(self, wanted: Wanted) -> Purchase:
+        """Buy something, or go on with it: the same key is the same purchase.
+
+        It comes back with the goods, or with a payment that waits for a human or was rejected.
+
+        Raises:
+            OfferRefused: the seller, or what he asks for, is not allowed. PriceChanged: it is not what was approved.
+            OutcomeUnknown: nobody knows yet; ask again. NotDelivered: it was paid and did not come; ask again, too.
+            PaymentRefused: of the ledger, the decision or the signer. IntentConflict: the key is another purchase.
+        """
+        row = await self._p.store.named(wanted.tenant, wanted.key)
+        if row is None:
+            answer = await self._p.asker.ask(wanted.request)
+            if answer is None or not answer.wants_payment:
+                return _free(answer)
+            offer = choose(answer.required, wanted.request.url, self._shops)
+            intent = await self._p.ledger.propose(_proposal(wanted, offer))
+            row = await self._p.store.put(intent, wanted.request, offer.asked)
+        if row.request != wanted.request:
+            raise IntentConflict(f"the key {wanted.key[:80]!r} stands for another purchase")
+        return await self.resume(row.intent)
+
+    async def resume(self, intent_id: str) -> Purchase:
+        """Go on with a purchase from wherever it is. Raises as :meth:`buy` does."""
+        async with self._busy.setdefault(intent_id, asyncio.Lock()):
+            return await self._resume(intent_id)
+
+    async def _resume(self, intent_id: str) -> Purchase:
+        intent = await self._p.ledger.intent(intent_id)
+        if intent.state in _UNDECIDED:
+            await self._p.decide.decide(intent)
+            intent = await self._p.ledger.intent(intent_id)
+        if intent.state == _S.APPROVED:
+            await self._p.ledger.reserve(intent)
+            intent = await self._p.ledger.intent(intent_id)
+        if intent.state == _S.RESERVED:
+            await self._sign(intent)
+            intent = await self._p.ledger.intent(intent_id)
+        if intent.state in _FLYING:
+            await self._pay(intent)
+            intent = await self._p.ledger.intent(intent_id)
+        if intent.state == _S.FAILED:
+            await self._p.ledger.release(intent_id)
+        if intent.state == _S.CONFIRMED:
+            await self._p.ledger.capture(intent_id)
+        return await self._deliver(intent_id)
+
+    async def stop(self, intent_id: str, why: str) -> Purchase:
+        """Give a purchase up. What is signed is used up on the chain first; if that came too late, it is paid.
+
+        Raises:
+            OutcomeUnknown: the chain has not said yet. IntentState: it is at its end already.
+        """
+        intent = await self._p.ledger.intent(intent_id)
+        if intent.state in _FLYING:
+            await self._cancel(intent, why)
+        elif intent.state == _S.RESERVED:
+            await self._p.ledger.release(intent_id)
+        else:
+            await self._p.ledger.move(intent_id, _S.REJECTED, *_UNDECIDED, _S.APPROVED, by=_WHO, why=why)
+        return Purchase(await self._p.ledger.intent(intent_id))
+
+    async def settle(self, limit: int = 100) -> int:
+        """Go on with what is signed and not at its end; how many came to one. For a loop of the installation."""
+        ended = 0
+        for intent_id in await self._p.store.waiting(limit):
+            try:
+                found = await self.resume(intent_id)
+            except ChimeraError:
+                continue
+            ended += found.state in FINAL
+        return ended
+
+    # --- signing -------------------------------------------------------------------------------------------------
+
+    async def _sign(self, intent: Intent) -> None:
+        """Sign what was approved, if the seller still asks for that, and keep it with the state in one transaction."""
+        row = await self._p.store.of(intent.id)
+        try:
+            offer = await self._still(intent, row)
+        except PriceChanged:
+            await self._p.ledger.release(intent.id)
+            raise
+        payer = await self._p.signer.payer(intent)
+        authorization = authorization_for(intent, offer.shop.token, payer, await self._p.store.now(), offer.valid_s)
+        signature = await self._p.signer.sign(intent, authorization)
+        check_signature(authorization, signature)
+        header = write_payload(payload_of(row.offer, authorization.signed(signature)))
+        async with self._p.store.pool.connection() as connection, connection.transaction():
+            moved = await self._p.ledger.move(
+                intent.id, _S.SIGNED, _S.RESERVED, by=_WHO, why="authorisation", connection=connection
+            )
+            if moved:
+                await self._p.store.sign(connection, intent.id, header, authorization)
+
+    async def _still(self, intent: Intent, row: Row) -> Offer:
+        """The offer that was approved, if the seller makes it still.
+
+        Raises:
+            PriceChanged: he asks for something else. OutcomeUnknown: he does not answer.
+        """
+        answer = await self._p.asker.ask(row.request)
+        if answer is None or not answer.wants_payment:
+            raise OutcomeUnknown(f"payment {intent.id}: the seller makes no offer now; nothing is signed")
+        try:
+            offer = choose(answer.required, row.request.url, self._shops)
+        except OfferRefused as error:
+            raise PriceChanged(f"payment {intent.id}: {error.message}", intent=intent.id) from None
+        asked = intent.asked
+        meant = (asked.payee, asked.asset, asked.amount) == (offer.shop.pay_to, offer.shop.token.asset.id, offer.amount)
+        if not meant or not offer.same_as(row.offer):
+            raise PriceChanged(
+                f"payment {intent.id}: the seller asks for another price or payee than was approved", intent=intent.id
+            )
+        return offer
+
+    # --- paying --------------------------------------------------------------------------------------------------
+
+    async def _pay(self, intent: Intent) -> None:
+        """Send the authorisation that is kept until the chain has said; never another one.
+
+        Raises:
+            OutcomeUnknown: it has not, and somebody may still use it. PriceChanged: it was refused and is used up.
+        """
+        row = await self._p.store.of(intent.id)
+        authorization = self._authorization(intent, row)
+        if intent.state == _S.SIGNED:
+            await self._p.ledger.move(intent.id, _S.BROADCAST, _S.SIGNED, by=_WHO)
+        answer = None
+        for tried in range(TRIES):
+            await asyncio.sleep(_POLL_S * tried)
+            if await self._settled(intent, await self._p.chain.fate(authorization)):
+                return
+            answer = await self._send(row)
+            if answer is not None and (answer.delivered or answer.wants_payment):
+                break
+        if answer is not None and answer.delivered:
+            await self._p.store.came(intent.id, answer.goods)
+        if answer is not None and answer.wants_payment and self._other(answer, row):
+            await self._cancel(intent, "the seller changed the price")
+            if (await self._p.ledger.intent(intent.id)).state == _S.RELEASED:
+                raise PriceChanged(f"payment {intent.id}: the seller changed the price", intent=intent.id)
+            return
+        if not await self._wait(intent, authorization):
+            await self._p.ledger.move(intent.id, _S.UNKNOWN, _S.BROADCAST, by=_WHO, why="no final answer")
+            raise OutcomeUnknown(f"payment {intent.id}: it is not known yet whether it was made", intent=intent.id)
+
+    async def _send(self, row: Row) -> Answer | None:
+        await self._p.store.sending(row.intent)
+        return await self._p.asker.ask(row.request, row.header or "")
+
+    def _other(self, answer: Answer, row: Row) -> bool:
+        """Whether a seller who refused the payment asks for something else now."""
+        try:
+            return not choose(answer.required, row.request.url, self._shops).same_as(row.offer)
+        except OfferRefused:
+            return True
+
+    async def _wait(self, intent: Intent, authorization: Authorization) -> bool:
+        """Wait for the chain, for a while."""
+        deadline = asyncio.get_running_loop().time() + self._confirm_s
+        while True:
+            if await self._settled(intent, await self._p.chain.fate(authorization)):
+                return True
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(_POLL_S)
+
+    async def _settled(self, intent: Intent, use: Use) -> bool:
+        """Write down what the chain says of the payment; False while it has not decided.
+
+        Raises:
+            OutcomeUnknown: it says something that cannot be; the payment is set aside for people.
+        """
+        ledger = self._p.ledger
+        match use.fate:
+            case Fate.OPEN:
+                return False
+            case Fate.PAID:
+                await self._p.store.paid(intent.id, use.transaction)
+                await ledger.move(intent.id, _S.CONFIRMED, _S.BROADCAST, _S.UNKNOWN, by=_WHO, why=use.transaction)
+            case Fate.CANCELLED | Fate.DEAD:
+                await ledger.move(intent.id, _S.FAILED, *_FLYING, by=_WHO, why=str(use.fate))
+                await ledger.release(intent.id)
+            case Fate.ODD:
+                await ledger.move(intent.id, _S.QUARANTINED, *_FLYING, by=_WHO, why=use.transaction)
+                raise OutcomeUnknown(
+                    f"payment {intent.id}: the token moved something else in {use.transaction}",
+                    remedy="It is set aside: look at the transaction.",
+                )
+        return True
+
+    async def _cancel(self, intent: Intent, why: str) -> None:
+        """Use the authorisation up without paying, and write down what came of it."""
+        authorization = self._authorization(intent, await self._p.store.of(intent.id))
+        if intent.state == _S.SIGNED:
+            await self._p.ledger.move(intent.id, _S.BROADCAST, _S.SIGNED, by=_WHO, why=why)
+        if await self._settled(intent, await self._p.chain.fate(authorization)):
+            return
+        signature = await self._p.signer.sign_cancellation(intent, authorization)
+        with suppress(ChimeraError):  # it may have been used at the same moment: the chain says what counts
+            await self._p.chain.cancel(authorization, signature)
+        if not await self._wait(intent, authorization):
+            raise OutcomeUnknown(f"payment {intent.id}: the chain has not said yet", intent=intent.id)
+
+    def _authorization(self, intent: Intent, row: Row) -> Authorization:
+        """What was signed, from what was kept."""
+        token = next((shop.token for shop in self._shops if shop.token.asset.id == intent.asked.asset), None)
+        if token is None or row.header is None:
+            raise OutcomeUnknown(
+                f"payment {intent.id} is of a token that no shop has any more",
+                remedy="Keep the shop on the list until its payments are at their end.",
+            )
+        asked = intent.asked
+        return Authorization(token, row.payer, asked.payee, asked.amount, row.valid_before, row.nonce)
+
+    # --- goods ---------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, intent_id: str) -> Purchase:
+        """The goods of what is paid: those that came, or those that come for the same authorisation once more."""
+        intent = await self._p.ledger.intent(intent_id)
+        row = await self._p.store.of(intent_id)
+        if intent.state in (_S.CAPTURED, _S.PAID_UNDELIVERED):
+            if row.goods is None:
+                answer = await self._send(row)
+                if answer is None or not answer.delivered:
+                    await self._p.ledger.move(
+                        intent_id, _S.PAID_UNDELIVERED, _S.CAPTURED, by=_WHO, why="paid, and nothing came"
+                    )
+                    raise NotDelivered(f"payment {intent_id} was made, and nothing came", intent=intent_id)
+                await self._p.store.came(intent_id, answer.goods)
+                row = await self._p.store.of(intent_id)
+            await self._p.ledger.move(intent_id, _S.DELIVERED, _S.CAPTURED, _S.PAID_UNDELIVERED, by=_WHO)
+            intent = await self._p.ledger.intent(intent_id)
+        return Purchase(intent, row.goods if intent.state == _S.DELIVERED else None)
+
+
+def _free(answer: Answer | None) -> Purchase:
+    if answer is None or not answer.delivered:
+        raise OfferRefused(
+            "the seller does not answer" if answer is None else f"the seller answers {answer.status}, not an offer"
+        )
+    return Purchase(None, answer.goods)
+
+
+def _proposal(wanted: Wanted, offer: Offer) -> Proposal:
+    asset = offer.shop.token.asset
+    return Proposal(
+        tenant=wanted.tenant,
+        key=wanted.key,
+        payee=offer.shop.pay_to,
+        asset=asset.id,
+        chain_id=asset.chain_id,
+        amount=offer.amount,
+        fee_asset=asset.id,
+        fee_cap=0,
+        purpose=wanted.purpose,
+        category=wanted.category,
+        agent=wanted.agent,
+        policy_version=wanted.policy_version,
+        ttl_s=wanted.ttl_s,
+        pool=wanted.pool,
+        team=wanted.team,
+        mission=wanted.mission,
+    )
