@@ -29,24 +29,27 @@ class Web3Evm:
         """Its id."""
         return self._chain_id
 
-    async def call(self, to: str, data: bytes) -> bytes:
-        """What a contract answers, after the newest block.
+    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
+        """What a contract answers, after a block; by default the newest one.
 
         Raises:
             VaultRefused: it refuses, or the endpoint does.
         """
-        return bytes(await self._asked(self._w3.eth.call({"to": _checksum(to), "data": "0x" + data.hex()})))  # pyright: ignore[reportArgumentType]
+        asked: Any = {"to": _checksum(to), "data": "0x" + data.hex()}
+        if self._payer:
+            asked["from"] = self._payer
+        return bytes(await self._asked(self._w3.eth.call(asked, "latest" if block is None else block)))
 
     async def code(self, address: str) -> bytes:
         """The code at an address."""
         return bytes(await self._asked(self._w3.eth.get_code(_checksum(address))))
 
-    async def logs(self, address: str, topics: list[bytes | None], upto: int) -> list[Log]:
-        """The events of a contract with these topics, in blocks up to one."""
+    async def logs(self, address: str, topics: list[bytes | None], since: int, upto: int) -> list[Log]:
+        """The events of a contract with these topics, in these blocks."""
         wanted: Any = {
             "address": _checksum(address),
             "topics": [None if topic is None else "0x" + topic.hex() for topic in topics],
-            "fromBlock": 0,
+            "fromBlock": since,
             "toBlock": upto,
         }
         return [_log(found) for found in await self._asked(self._w3.eth.get_logs(wanted))]
@@ -56,6 +59,11 @@ class Web3Evm:
         newest = int(await self._asked(self._w3.eth.block_number))
         found: Any = await self._asked(self._w3.eth.get_block(max(0, newest - back)))
         return int(found["number"]), int(found["timestamp"])
+
+    async def time(self, number: int) -> int:
+        """The time of a block."""
+        found: Any = await self._asked(self._w3.eth.get_block(number))
+        return int(found["timestamp"])
 
     async def send(self, to: str, data: bytes) -> str:
         """Send a call from the account that pays for gas."""

@@ -63,8 +63,8 @@ class Evm(Protocol):
         """Its id."""
         ...
 
-    async def call(self, to: str, data: bytes) -> bytes:
-        """What a contract answers, after the newest block.
+    async def call(self, to: str, data: bytes, block: int | None = None) -> bytes:
+        """What a contract answers, after a block; by default the newest one.
 
         Raises:
             VaultRefused: it refuses; the reason is the contract's.
@@ -75,8 +75,12 @@ class Evm(Protocol):
         """The code at an address."""
         ...
 
-    async def logs(self, address: str, topics: list[bytes | None], upto: int) -> list[Log]:
-        """The events of a contract with these topics, in blocks up to one."""
+    async def logs(self, address: str, topics: list[bytes | None], since: int, upto: int) -> list[Log]:
+        """The events of a contract with these topics, in these blocks."""
+        ...
+
+    async def time(self, number: int) -> int:
+        """The time of a block, in seconds since 1970."""
         ...
 
     async def block(self, back: int = 0) -> tuple[int, int]:

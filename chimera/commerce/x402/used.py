@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chimera.commerce.vault.contracts import built, keccak
-from chimera.commerce.x402.authorization import Authorization
+from chimera.commerce.x402.authorization import MOST_VALID_S, Authorization
 from chimera.commerce.x402.ports import Evm, Log
 
 DEPTH = 2
 """Blocks from which on what a block says counts, its own among them."""
+SPAN = 2_000
+"""Blocks whose events are asked for at once; endpoints answer no more."""
+_SKEW_S = 3_600
 _TRANSFER = "Transfer(address,address,uint256)"
 _WORD = 32
 
@@ -45,19 +48,32 @@ class TokenChain:
     async def fate(self, authorization: Authorization) -> Use:
         """What became of an authorisation, by the events of its token."""
         number, time = await self._evm.block(self._depth - 1)
-        token = authorization.token.address
-        who = [_word(authorization.payer), authorization.nonce]
-        if used := await self._evm.logs(token, [self._token.topic("AuthorizationUsed"), *who], number):
-            return await self._paid(authorization, used[0].transaction)
-        if gone := await self._evm.logs(token, [self._token.topic("AuthorizationCanceled"), *who], number):
-            return Use(Fate.CANCELLED, gone[0].transaction)
-        return Use(Fate.DEAD if time >= authorization.valid_before else Fate.OPEN)
+        token, who = authorization.token.address, (authorization.payer, authorization.nonce)
+        state = await self._evm.call(token, self._token.call("authorizationState", *who), number)
+        if not self._token.answer("authorizationState", state):
+            return Use(Fate.DEAD if time >= authorization.valid_before else Fate.OPEN)
+        if used := await self._found("AuthorizationUsed", authorization, number):
+            return await self._paid(authorization, used)
+        gone = await self._found("AuthorizationCanceled", authorization, number)
+        return Use(Fate.CANCELLED if gone else Fate.ODD, gone)
 
     async def cancel(self, authorization: Authorization, signature: bytes) -> str:
         """Use an authorisation up without paying; the transaction, once it is in a block. It may have come too late."""
         parts = (signature[64], signature[:32], signature[32:64])
         data = self._token.call("cancelAuthorization", authorization.payer, authorization.nonce, *parts)
         return (await self._evm.mined(await self._evm.send(authorization.token.address, data))).transaction
+
+    async def _found(self, event: str, authorization: Authorization, upto: int) -> str:
+        """The transaction of an event of an authorisation, looked for back to when it was signed; none is empty."""
+        topics: list[bytes | None] = [self._token.topic(event), _word(authorization.payer), authorization.nonce]
+        signed_at = authorization.valid_before - MOST_VALID_S - _SKEW_S
+        while True:
+            since = max(0, upto - SPAN + 1)
+            if found := await self._evm.logs(authorization.token.address, topics, since, upto):
+                return found[0].transaction
+            if since == 0 or await self._evm.time(since) < signed_at:
+                return ""
+            upto = since - 1
 
     async def _paid(self, authorization: Authorization, transaction: str) -> Use:
         mined = await self._evm.mined(transaction)

@@ -1,0 +1,221 @@
+"""A buyer and sellers on a real EVM and a real Postgres. HTTP is in this process: an ASGI application behind httpx.
+
+Who decides and who signs are small real ones, named for what they are: a rule that decides, and a signer whose keys
+are in this process. The seller's payments are checked and made by the facilitator of the package ``x402``.
+"""
+
+import itertools
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from starlette.applications import Starlette
+from starlette.requests import Request as Asked
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from web3 import AsyncWeb3
+from web3.providers.eth_tester import AsyncEthereumTesterProvider
+
+from chimera.commerce.assets import Asset, on_chain
+from chimera.commerce.intents import Intent, IntentState
+from chimera.commerce.ledger import Ledger
+from chimera.commerce.vault.contracts import built
+from chimera.commerce.x402.asking import Asker
+from chimera.commerce.x402.authorization import Authorization
+from chimera.commerce.x402.buying import Buyer, Parts, Wanted
+from chimera.commerce.x402.evm import Web3Evm
+from chimera.commerce.x402.facilitating import LocalFacilitator
+from chimera.commerce.x402.journal import PurchaseStore, Request
+from chimera.commerce.x402.offers import Shop, Token
+from chimera.commerce.x402.sales import SaleStore
+from chimera.commerce.x402.selling import Paid, Price, Till
+from chimera.commerce.x402.used import TokenChain
+
+if TYPE_CHECKING:
+    from tests.integration.commerce.conftest import Books  # noqa: TID251 - its type alone
+
+CHAIN = 131_277_322_940_537
+ORIGIN = "https://shop.example.com"
+PRICE = 250_000
+FUNDS = 10_000_000
+S = IntentState
+Hook = Callable[[httpx.Request], Awaitable[None]]
+
+
+class RuleThatDecides:
+    """Approves up to an amount, asks a human up to another, and rejects the rest, in the books."""
+
+    def __init__(self, ledger: Ledger, approves: int = 1_000_000, asks: int = 2_000_000) -> None:
+        self._ledger = ledger
+        self.approves = approves
+        self.asks = asks
+
+    async def decide(self, intent: Intent) -> IntentState:
+        if intent.state == S.ESCALATED:
+            return intent.state
+        if intent.state == S.PROPOSED:
+            await self._ledger.move(intent.id, S.SCREENED, S.PROPOSED, by="rule")
+        amount = intent.asked.amount
+        to = S.APPROVED if amount <= self.approves else S.ESCALATED if amount <= self.asks else S.REJECTED
+        await self._ledger.move(intent.id, to, S.SCREENED, by="rule")
+        return to
+
+
+class KeysInThisProcess:
+    """Signs with a key that it has, and counts. ``crash``: raised once, in the place of a signature."""
+
+    def __init__(self) -> None:
+        self.account: LocalAccount = Account.create()
+        self.signed: list[Authorization] = []
+        self.cancelled = 0
+        self.crash: Exception | None = None
+
+    async def payer(self, intent: Intent) -> str:
+        return str(self.account.address)
+
+    async def sign(self, intent: Intent, authorization: Authorization) -> bytes:
+        if (crash := self.crash) is not None:
+            self.crash = None
+            raise crash
+        self.signed.append(authorization)
+        return self._of(authorization.typed_data())
+
+    async def sign_cancellation(self, intent: Intent, authorization: Authorization) -> bytes:
+        self.cancelled += 1
+        return self._of(authorization.cancellation())
+
+    def _of(self, typed: dict[str, Any]) -> bytes:
+        return bytes(Account.sign_typed_data(self.account.key, full_message=typed).signature)
+
+
+class Net(httpx.ASGITransport):
+    """The way to the seller. ``before`` and ``after`` see each request; what they raise is what the buyer sees."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app=app)
+        self.before: Hook | None = None
+        self.after: Hook | None = None
+        self.paid = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.paid += "payment-signature" in request.headers
+        if self.before is not None:
+            await self.before(request)
+        answer = await super().handle_async_request(request)
+        if self.after is not None:
+            await self.after(request)
+        return answer
+
+
+@dataclass
+class Local:
+    """The chain, and a token on it."""
+
+    w3: AsyncWeb3[Any]
+    tester: Any
+    gas: str
+    address: str
+
+    @property
+    def evm(self) -> Web3Evm:
+        return Web3Evm(self.w3, CHAIN, self.gas)
+
+    @property
+    def asset(self) -> Asset:
+        return on_chain("TUSD", CHAIN, 6, self.address)
+
+    @property
+    def token(self) -> Token:
+        return Token(self.asset, "Test dollar", "2")
+
+    async def mint(self, to: str, amount: int = FUNDS) -> None:
+        await self.evm.mined(await self.evm.send(self.address, built("PaidToken").call("mint", to, amount)))
+
+    async def has(self, address: str) -> int:
+        data = built("PaidToken").call("balanceOf", address)
+        return int.from_bytes(await self.evm.call(self.address, data), "big")
+
+
+class Market:
+    """A buyer, and a seller of two things."""
+
+    def __init__(self, local: Local, books: "Books", shop_keeper: str) -> None:
+        self.local, self.books, self.keeper = local, books, shop_keeper
+        self.served = 0
+        self.price = Price(local.token, shop_keeper, PRICE, "a report")
+        self.chain = TokenChain(local.evm, depth=1)
+        till = Till(SaleStore(books.pool), LocalFacilitator(local.evm, local.gas), self.chain)
+        self.paid = Paid(self._goods(), self.price, till)
+        self.net = Net(self.paid)
+        self.keys = KeysInThisProcess()
+        self.rule = RuleThatDecides(books.ledger)
+        self.store = PurchaseStore(books.pool)
+        self.shops = [Shop(ORIGIN, local.token, shop_keeper, 5_000_000)]
+        self._numbers = itertools.count()
+
+    def _goods(self) -> Starlette:
+        async def report(asked: Asked) -> Response:
+            self.served += 1
+            return JSONResponse({"report": asked.path_params["name"], "nth": self.served})
+
+        async def broken(asked: Asked) -> Response:
+            return Response("no", 500)
+
+        return Starlette(routes=[Route("/report/{name}", report), Route("/broken", broken)])
+
+    def buyer(self, **more: Any) -> Buyer:
+        """A buyer, as a process that was started anew would have."""
+        client = httpx.AsyncClient(transport=self.net)
+        parts = Parts(self.books.ledger, self.store, Asker(client), self.rule, self.keys, self.chain)
+        return Buyer(replace(parts, **more), self.shops, confirm_s=0.5)
+
+    def wanted(self, path: str = "/report/one", **fields: Any) -> Wanted:
+        made = Wanted(
+            tenant=self.books.tenant,
+            key=f"x{next(self._numbers)}",
+            request=Request(ORIGIN + path),
+            purpose="data for the briefing",
+            agent="ann",
+            policy_version="p1",
+        )
+        return replace(made, **fields)
+
+    async def spent(self) -> int:
+        return FUNDS - await self.local.has(str(self.keys.account.address))
+
+
+@pytest.fixture(scope="session")
+def tester_web3() -> tuple[AsyncWeb3[Any], Any]:
+    provider = AsyncEthereumTesterProvider()
+    return AsyncWeb3(provider), provider.ethereum_tester
+
+
+@pytest.fixture(scope="session")
+def token_places() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+async def local(tester_web3: tuple[AsyncWeb3[Any], Any], token_places: dict[str, str]) -> Local:
+    w3, tester = tester_web3
+    gas = str((await w3.eth.accounts)[0])
+    if not token_places:
+        creation = built("PaidToken").creation("Test dollar", "TUSD", "2", 6)
+        sent = await w3.eth.send_transaction({"from": gas, "data": "0x" + creation.hex(), "gas": 4_000_000})  # pyright: ignore[reportArgumentType]
+        token_places["token"] = str((await w3.eth.get_transaction_receipt(sent))["contractAddress"])
+    return Local(w3, tester, gas, token_places["token"])
+
+
+@pytest.fixture
+async def market(local: Local, books: "Books") -> AsyncGenerator[Market]:
+    """A market whose buyer has money, in the wallet and in the budget."""
+    await books.assets.add(local.asset, "ada")
+    await books.budget(FUNDS, asset=local.asset)
+    made = Market(local, books, str(Account.create().address))
+    await local.mint(str(made.keys.account.address))
+    yield made
+    await books.intact()
