@@ -11,7 +11,7 @@ from chimera.server.parts import Part
 
 
 def paid_part(path: str, app: ASGIApp, price: Price, till: Till) -> Part:
-    """An application at a path, with a price for each request. Who pays needs no key: the payment is what lets it in."""
+    """An application at a path, with a price for each request. Who pays needs no key: the payment lets it in."""
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator[None]:

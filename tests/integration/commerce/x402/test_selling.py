@@ -15,7 +15,6 @@ from starlette.responses import PlainTextResponse
 from chimera.commerce.x402.authorization import authorization_for
 from chimera.commerce.x402.offers import Token, choose
 from chimera.commerce.x402.wire import REQUIRED, RESPONSE, SIGNATURE, payload_of, read_settled, write_payload
-
 from chimera.server.paid import paid_part
 
 if TYPE_CHECKING:
