@@ -28,6 +28,7 @@ PASSED_ON = {
     "store/keys.py",
     "guards/policy/proposing.py",
     "guards/incidents.py",
+    "commerce/x402/buying.py",
 }
 """Modules with a function of their own that takes the kind; what that is given is found as what looks like a kind."""
 TAKES_KIND = ("_event", "told")

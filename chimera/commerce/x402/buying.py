@@ -16,11 +16,21 @@ from chimera.commerce.ledger import Ledger
 from chimera.commerce.x402.asking import Answer, Asker
 from chimera.commerce.x402.authorization import Authorization, authorization_for, check_signature
 from chimera.commerce.x402.journal import Goods, PurchaseStore, Request, Row
-from chimera.commerce.x402.offers import Offer, Shop, check_shop, choose
+from chimera.commerce.x402.offers import Offer, Shop, check_shop, choose, origin_of
 from chimera.commerce.x402.ports import Decide, SignAuthorization
 from chimera.commerce.x402.used import Fate, TokenChain, Use
 from chimera.commerce.x402.wire import payload_of, write_payload
-from chimera.core.errors import ChimeraError, IntentConflict, NotDelivered, OfferRefused, OutcomeUnknown, PriceChanged
+from chimera.core.errors import (
+    ChimeraError,
+    InputError,
+    IntentConflict,
+    NotDelivered,
+    OfferRefused,
+    OutcomeUnknown,
+    PriceChanged,
+)
+from chimera.core.ids import canonical_id
+from chimera.store.audit import AuditEvent, AuditLog
 
 TRIES = 3
 """How often the authorisation is sent in one call, while no answer comes."""
@@ -72,6 +82,7 @@ class Parts:
     decide: Decide
     signer: SignAuthorization
     chain: TokenChain
+    audit: AuditLog
 
 
 class Buyer:
@@ -102,7 +113,7 @@ class Buyer:
             answer = await self._p.asker.ask(wanted.request)
             if answer is None or not answer.wants_payment:
                 return _free(answer)
-            offer = choose(answer.required, wanted.request.url, self._shops)
+            offer = await self._chosen(answer, wanted)
             intent = await self._p.ledger.propose(_proposal(wanted, offer))
             row = await self._p.store.put(intent, wanted.request, offer.asked)
         if row.request != wanted.request:
@@ -147,7 +158,9 @@ class Buyer:
             await self._p.ledger.release(intent_id)
         else:
             await self._p.ledger.move(intent_id, _S.REJECTED, *_UNDECIDED, _S.APPROVED, by=_WHO, why=why)
-        return Purchase(await self._p.ledger.intent(intent_id))
+        found = await self._p.ledger.intent(intent_id)
+        await self._p.audit.append(self._event("money.given-up", found, why=why[:300], state=str(found.state)))
+        return Purchase(found)
 
     async def settle(self, limit: int = 100) -> int:
         """Go on with what is signed and not at its end; how many came to one. For a loop of the installation."""
@@ -169,6 +182,7 @@ class Buyer:
             offer = await self._still(intent, row)
         except PriceChanged:
             await self._p.ledger.release(intent.id)
+            await self._p.audit.append(self._event("money.price-changed", intent, signed=False))
             raise
         payer = await self._p.signer.payer(intent)
         authorization = authorization_for(intent, offer.shop.token, payer, await self._p.store.now(), offer.valid_s)
@@ -228,6 +242,7 @@ class Buyer:
         if answer is not None and answer.wants_payment and self._other(answer, row):
             await self._cancel(intent, "the seller changed the price")
             if (await self._p.ledger.intent(intent.id)).state == _S.RELEASED:
+                await self._p.audit.append(self._event("money.price-changed", intent, signed=True))
                 raise PriceChanged(f"payment {intent.id}: the seller changed the price", intent=intent.id)
             return
         if not await self._wait(intent, authorization):
@@ -313,15 +328,41 @@ class Buyer:
             if row.goods is None:
                 answer = await self._send(row)
                 if answer is None or not answer.delivered:
-                    await self._p.ledger.move(
-                        intent_id, _S.PAID_UNDELIVERED, _S.CAPTURED, by=_WHO, why="paid, and nothing came"
-                    )
+                    if await self._p.ledger.move(intent_id, _S.PAID_UNDELIVERED, _S.CAPTURED, by=_WHO):
+                        await self._p.audit.append(
+                            self._event("money.undelivered", intent, transaction=row.transaction)
+                        )
                     raise NotDelivered(f"payment {intent_id} was made, and nothing came", intent=intent_id)
                 await self._p.store.came(intent_id, answer.goods)
                 row = await self._p.store.of(intent_id)
-            await self._p.ledger.move(intent_id, _S.DELIVERED, _S.CAPTURED, _S.PAID_UNDELIVERED, by=_WHO)
+            if await self._p.ledger.move(intent_id, _S.DELIVERED, _S.CAPTURED, _S.PAID_UNDELIVERED, by=_WHO):
+                await self._p.audit.append(self._event("money.bought", intent, transaction=row.transaction))
             intent = await self._p.ledger.intent(intent_id)
         return Purchase(intent, row.goods if intent.state == _S.DELIVERED else None)
+
+    # --- the record ----------------------------------------------------------------------------------------------
+
+    async def _chosen(self, answer: Answer, wanted: Wanted) -> Offer:
+        try:
+            return choose(answer.required, wanted.request.url, self._shops)
+        except OfferRefused as error:
+            data = {"origin": origin_of(wanted.request.url), "rule": str(error.context.get("rule", ""))}
+            event = AuditEvent("money.offer-refused", wanted.agent, _mission(wanted.mission), wanted.tenant, data)
+            await self._p.audit.append(event)
+            raise
+
+    def _event(self, kind: str, intent: Intent, **data: str | bool) -> AuditEvent:
+        asked = intent.asked
+        about = {"intent": intent.id, "asset": asked.asset, "amount": str(asked.amount), "payee": asked.payee, **data}
+        return AuditEvent(kind, asked.agent, _mission(asked.mission), asked.tenant, about)
+
+
+def _mission(text: str) -> str | None:
+    """The mission on whose record it is; a payment may be for something that has another kind of name."""
+    try:
+        return canonical_id(text)
+    except InputError:
+        return None
 
 
 def _free(answer: Answer | None) -> Purchase:

@@ -126,6 +126,11 @@ KINDS: Mapping[str, Kind] = {
         Kind("money.alarm", _MONEY, "A payment or a wallet needs somebody to look", _ENTITY, OTHER, Threat.MEDIUM),
         Kind("money.quarantined", _MONEY, "A wallet was kept from paying", _ENTITY, UPDATE, Threat.HIGH),
         Kind("money.unquarantined", _MONEY, "A human let a wallet pay again", _ENTITY, UPDATE),
+        Kind("money.bought", _MONEY, "Something was bought over HTTP and came", _ENTITY, CREATE),
+        Kind("money.undelivered", _MONEY, "Something was paid and did not come", _ENTITY, OTHER, Threat.MEDIUM),
+        Kind("money.offer-refused", _MONEY, "A seller's offer was not allowed", _ENTITY, OTHER, Threat.LOW),
+        Kind("money.price-changed", _MONEY, "A seller changed the price or payee", _ENTITY, OTHER, Threat.MEDIUM),
+        Kind("money.given-up", _MONEY, "A purchase was given up before it was paid", _ENTITY, UPDATE),
         Kind("money.sealed", _MONEY, "Rows of the ledger's journal were sealed", _ENTITY, CREATE),
         Kind("money.payee", _MONEY, "Somebody who can be paid was added or removed", _ENTITY, UPDATE),
         Kind("money.screened", _MONEY, "A proposed payment was looked at by rules and lists", _ENTITY, READ),
@@ -134,7 +139,6 @@ KINDS: Mapping[str, Kind] = {
         Kind("money.signed", _MONEY, "The CFO's key signed an approved payment", _ENTITY, CREATE),
         Kind("money.refused", _MONEY, "A proposed payment was refused", _ENTITY, UPDATE),
         Kind("money.paid", _MONEY, "A payment was made", _ENTITY, UPDATE),
-        Kind("money.undelivered", _MONEY, "A payment was made, and what it was for did not come", _ENTITY, UPDATE),
         Kind("incident.released", _INCIDENT, "A human ended a security incident", Ocsf.INCIDENT_FINDING, CLOSE),
     )
 }

@@ -34,6 +34,9 @@ from chimera.commerce.x402.offers import Shop, Token
 from chimera.commerce.x402.sales import SaleStore
 from chimera.commerce.x402.selling import Paid, Price, Till
 from chimera.commerce.x402.used import TokenChain
+from chimera.core.clock import SystemClock
+from chimera.store.audit import AuditLog
+from chimera.store.postgres import fetch
 
 if TYPE_CHECKING:
     from tests.integration.commerce.conftest import Books  # noqa: TID251 - its type alone
@@ -152,6 +155,7 @@ class Market:
         self.paid = Paid(self._goods(), self.price, till)
         self.net = Net(self.paid)
         self.keys = KeysInThisProcess()
+        self.audit = AuditLog(books.pool, SystemClock())
         self.rule = RuleThatDecides(books.ledger)
         self.store = PurchaseStore(books.pool)
         self.shops = [Shop(ORIGIN, local.token, shop_keeper, 5_000_000)]
@@ -170,7 +174,7 @@ class Market:
     def buyer(self, **more: Any) -> Buyer:
         """A buyer, as a process that was started anew would have."""
         client = httpx.AsyncClient(transport=self.net)
-        parts = Parts(self.books.ledger, self.store, Asker(client), self.rule, self.keys, self.chain)
+        parts = Parts(self.books.ledger, self.store, Asker(client), self.rule, self.keys, self.chain, self.audit)
         return Buyer(replace(parts, **more), self.shops, confirm_s=0.5)
 
     def wanted(self, path: str = "/report/one", **fields: Any) -> Wanted:
@@ -183,6 +187,12 @@ class Market:
             policy_version="p1",
         )
         return replace(made, **fields)
+
+    async def told(self) -> list[str]:
+        """What is on the record about money, in its order."""
+        query = "SELECT kind FROM audit_events WHERE tenant = %s AND kind LIKE 'money.%%' ORDER BY seq"
+        rows = await fetch(self.books.pool, query, (self.books.tenant,))
+        return [row["kind"] for row in rows if row["kind"] not in ("money.asset", "money.budget")]
 
     async def spent(self) -> int:
         return FUNDS - await self.local.has(str(self.keys.account.address))
@@ -212,10 +222,15 @@ async def local(tester_web3: tuple[AsyncWeb3[Any], Any], token_places: dict[str,
 
 @pytest.fixture
 async def market(local: Local, books: "Books") -> AsyncGenerator[Market]:
-    """A market whose buyer has money, in the wallet and in the budget."""
+    """A market whose buyer has money, in the wallet and in the budget. The chain is set back afterwards.
+
+    Its blocks are a second apart at least, so that many tests would take it further and further ahead of the time.
+    """
+    mark = local.tester.take_snapshot()
     await books.assets.add(local.asset, "ada")
     await books.budget(FUNDS, asset=local.asset)
     made = Market(local, books, str(Account.create().address))
     await local.mint(str(made.keys.account.address))
     yield made
+    local.tester.revert_to_snapshot(mark)
     await books.intact()

@@ -63,6 +63,7 @@ async def test_an_agent_buys_and_the_books_say_so(market: "Market") -> None:
     assert await market.spent() == PRICE == await market.local.has(market.keeper)
     again = await market.buyer().buy(wanted)
     assert (again.goods, market.net.paid, len(market.keys.signed)) == (found.goods, 1, 1)
+    assert await market.told() == ["money.bought"]
     with pytest.raises(IntentConflict):
         await market.buyer().buy(market.wanted("/report/two", key=wanted.key))
 
@@ -103,6 +104,7 @@ async def test_what_was_paid_and_never_came_is_a_dispute_and_can_be_refunded(mar
     (row,) = await market.store.disputes(market.books.tenant)
     assert await market.spent() == PRICE
     assert row.transaction
+    assert await market.told() == ["money.undelivered"]
     assert await market.books.ledger.refund(row.intent, PRICE, "r1", by="ada")
     assert await market.store.disputes(market.books.tenant) == []
 
@@ -141,6 +143,7 @@ async def test_what_is_not_on_the_list_is_not_bought(market: "Market", name: str
         await market.buyer().buy(market.wanted())
     assert refused.value.context["rule"] == rule
     assert (market.keys.signed, market.net.paid) == ([], 0)
+    assert await market.told() == ["money.offer-refused"]
 
 
 async def test_another_origin_redirects_and_broken_offers_are_refused(market: "Market") -> None:
@@ -183,6 +186,7 @@ async def test_what_is_stopped_can_not_be_used_any_more(market: "Market") -> Non
     assert row is not None
     found = await market.buyer().stop(row.intent, "not needed")
     assert (found.state, market.keys.cancelled) == (S.RELEASED, 1)
+    assert await market.told() == ["money.given-up"]
     market.net.app = answers
     async with httpx.AsyncClient(transport=market.net) as client:
         answer = await client.get(wanted.request.url, headers={SIGNATURE: row.header or ""})
@@ -201,6 +205,7 @@ async def test_a_price_that_changed_after_the_approval_is_not_paid(market: "Mark
     with pytest.raises(PriceChanged):
         await market.buyer().buy(wanted)
     assert (await market.books.state(waiting.intent), market.keys.signed) == (S.RELEASED, [])
+    assert await market.told() == ["money.price-changed"]
 
 
 async def test_a_price_that_changes_while_it_is_paid_is_used_up(market: "Market") -> None:
@@ -320,11 +325,9 @@ async def test_what_nobody_used_in_time_is_given_back(market: "Market") -> None:
     row = await market.store.named(wanted.tenant, wanted.key)
     assert row is not None
     assert (await market.books.ledger.intent(row.intent)).state == S.UNKNOWN
-    mark = market.local.tester.take_snapshot()
     market.local.tester.time_travel(row.valid_before + 1)
     assert await market.buyer().settle() == 1
     assert (await market.books.ledger.intent(row.intent)).state == S.RELEASED
-    market.local.tester.revert_to_snapshot(mark)
 
 
 async def test_what_a_seller_writes_changes_nothing(market: "Market") -> None:
