@@ -7,18 +7,19 @@ this between two steps, the same call with the same key goes on from there.
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from chimera.commerce.intents import FINAL, Intent, IntentState, Proposal
+from chimera.commerce.intents import FINAL, Intent, IntentState
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.x402.asking import Answer, Asker
-from chimera.commerce.x402.authorization import Authorization, authorization_for, check_signature
-from chimera.commerce.x402.journal import Goods, PurchaseStore, Request, Row
+from chimera.commerce.x402.authorization import authorization_for, check_signature
+from chimera.commerce.x402.journal import PurchaseStore, Row
 from chimera.commerce.x402.offers import Offer, Shop, check_shop, choose, origin_of
 from chimera.commerce.x402.ports import Decide, SignAuthorization
-from chimera.commerce.x402.used import Fate, TokenChain, Use
+from chimera.commerce.x402.settling import FLYING, POLL_S, Settling
+from chimera.commerce.x402.used import TokenChain
+from chimera.commerce.x402.wanted import Purchase, Wanted, proposal_for
 from chimera.commerce.x402.wire import payload_of, write_payload
 from chimera.core.errors import (
     ChimeraError,
@@ -35,41 +36,9 @@ from chimera.store.audit import AuditEvent, AuditLog
 TRIES = 3
 """How often the authorisation is sent in one call, while no answer comes."""
 CONFIRM_S = 30.0
-_POLL_S = 0.2
 _WHO = "chimera:x402"
 _S = IntentState
-_FLYING = (_S.SIGNED, _S.BROADCAST, _S.UNKNOWN)
 _UNDECIDED = (_S.PROPOSED, _S.SCREENED, _S.ESCALATED)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What an agent wants to buy, and for what. ``purpose`` is the agent's; nothing that a seller wrote is in it."""
-
-    tenant: str
-    key: str
-    request: Request
-    purpose: str
-    agent: str
-    policy_version: str
-    category: str = "data"
-    pool: str = ""
-    team: str = ""
-    mission: str = ""
-    ttl_s: int = 3_600
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """How far it came. ``intent`` None: it was free."""
-
-    intent: Intent | None
-    goods: Goods | None = None
-
-    @property
-    def state(self) -> IntentState | None:
-        """The state of the payment."""
-        return self.intent.state if self.intent else None
 
 
 @dataclass(frozen=True)
@@ -93,7 +62,8 @@ class Buyer:
             check_shop(shop)
         self._p = parts
         self._shops = tuple(shops)
-        self._confirm_s = confirm_s
+        tokens = {shop.token.asset.id: shop.token for shop in shops}
+        self._settling = Settling(parts.ledger, parts.store, parts.signer, parts.chain, tokens, confirm_s)
         self._busy: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- what callers do -----------------------------------------------------------------------------------------
@@ -114,7 +84,7 @@ class Buyer:
             if answer is None or not answer.wants_payment:
                 return _free(answer)
             offer = await self._chosen(answer, wanted)
-            intent = await self._p.ledger.propose(_proposal(wanted, offer))
+            intent = await self._p.ledger.propose(proposal_for(wanted, offer))
             row = await self._p.store.put(intent, wanted.request, offer.asked)
         if row.request != wanted.request:
             raise IntentConflict(f"the key {wanted.key[:80]!r} stands for another purchase")
@@ -136,7 +106,7 @@ class Buyer:
         if intent.state == _S.RESERVED:
             await self._sign(intent)
             intent = await self._p.ledger.intent(intent_id)
-        if intent.state in _FLYING:
+        if intent.state in FLYING:
             await self._pay(intent)
             intent = await self._p.ledger.intent(intent_id)
         if intent.state == _S.FAILED:
@@ -152,8 +122,8 @@ class Buyer:
             OutcomeUnknown: the chain has not said yet. IntentState: it is at its end already.
         """
         intent = await self._p.ledger.intent(intent_id)
-        if intent.state in _FLYING:
-            await self._cancel(intent, why)
+        if intent.state in FLYING:
+            await self._settling.cancel(intent, why)
         elif intent.state == _S.RESERVED:
             await self._p.ledger.release(intent_id)
         else:
@@ -226,13 +196,13 @@ class Buyer:
             OutcomeUnknown: it has not, and somebody may still use it. PriceChanged: it was refused and is used up.
         """
         row = await self._p.store.of(intent.id)
-        authorization = self._authorization(intent, row)
+        authorization = self._settling.authorization(intent, row)
         if intent.state == _S.SIGNED:
             await self._p.ledger.move(intent.id, _S.BROADCAST, _S.SIGNED, by=_WHO)
         answer = None
         for tried in range(TRIES):
-            await asyncio.sleep(_POLL_S * tried)
-            if await self._settled(intent, await self._p.chain.fate(authorization)):
+            await asyncio.sleep(POLL_S * tried)
+            if await self._settling.settled(intent, authorization):
                 return
             answer = await self._send(row)
             if answer is not None and (answer.delivered or answer.wants_payment):
@@ -240,12 +210,12 @@ class Buyer:
         if answer is not None and answer.delivered:
             await self._p.store.came(intent.id, answer.goods)
         if answer is not None and answer.wants_payment and self._other(answer, row):
-            await self._cancel(intent, "the seller changed the price")
+            await self._settling.cancel(intent, "the seller changed the price")
             if (await self._p.ledger.intent(intent.id)).state == _S.RELEASED:
                 await self._p.audit.append(self._event("money.price-changed", intent, signed=True))
                 raise PriceChanged(f"payment {intent.id}: the seller changed the price", intent=intent.id)
             return
-        if not await self._wait(intent, authorization):
+        if not await self._settling.wait(intent, authorization):
             await self._p.ledger.move(intent.id, _S.UNKNOWN, _S.BROADCAST, by=_WHO, why="no final answer")
             raise OutcomeUnknown(f"payment {intent.id}: it is not known yet whether it was made", intent=intent.id)
 
@@ -259,64 +229,6 @@ class Buyer:
             return not choose(answer.required, row.request.url, self._shops).same_as(row.offer)
         except OfferRefused:
             return True
-
-    async def _wait(self, intent: Intent, authorization: Authorization) -> bool:
-        """Wait for the chain, for a while."""
-        deadline = asyncio.get_running_loop().time() + self._confirm_s
-        while True:
-            if await self._settled(intent, await self._p.chain.fate(authorization)):
-                return True
-            if asyncio.get_running_loop().time() >= deadline:
-                return False
-            await asyncio.sleep(_POLL_S)
-
-    async def _settled(self, intent: Intent, use: Use) -> bool:
-        """Write down what the chain says of the payment; False while it has not decided.
-
-        Raises:
-            OutcomeUnknown: it says something that cannot be; the payment is set aside for people.
-        """
-        ledger = self._p.ledger
-        match use.fate:
-            case Fate.OPEN:
-                return False
-            case Fate.PAID:
-                await self._p.store.paid(intent.id, use.transaction)
-                await ledger.move(intent.id, _S.CONFIRMED, _S.BROADCAST, _S.UNKNOWN, by=_WHO, why=use.transaction)
-            case Fate.CANCELLED | Fate.DEAD:
-                await ledger.move(intent.id, _S.FAILED, *_FLYING, by=_WHO, why=str(use.fate))
-                await ledger.release(intent.id)
-            case Fate.ODD:
-                await ledger.move(intent.id, _S.QUARANTINED, *_FLYING, by=_WHO, why=use.transaction)
-                raise OutcomeUnknown(
-                    f"payment {intent.id}: the token moved something else in {use.transaction}",
-                    remedy="It is set aside: look at the transaction.",
-                )
-        return True
-
-    async def _cancel(self, intent: Intent, why: str) -> None:
-        """Use the authorisation up without paying, and write down what came of it."""
-        authorization = self._authorization(intent, await self._p.store.of(intent.id))
-        if intent.state == _S.SIGNED:
-            await self._p.ledger.move(intent.id, _S.BROADCAST, _S.SIGNED, by=_WHO, why=why)
-        if await self._settled(intent, await self._p.chain.fate(authorization)):
-            return
-        signature = await self._p.signer.sign_cancellation(intent, authorization)
-        with suppress(ChimeraError):  # it may have been used at the same moment: the chain says what counts
-            await self._p.chain.cancel(authorization, signature)
-        if not await self._wait(intent, authorization):
-            raise OutcomeUnknown(f"payment {intent.id}: the chain has not said yet", intent=intent.id)
-
-    def _authorization(self, intent: Intent, row: Row) -> Authorization:
-        """What was signed, from what was kept."""
-        token = next((shop.token for shop in self._shops if shop.token.asset.id == intent.asked.asset), None)
-        if token is None or row.header is None:
-            raise OutcomeUnknown(
-                f"payment {intent.id} is of a token that no shop has any more",
-                remedy="Keep the shop on the list until its payments are at their end.",
-            )
-        asked = intent.asked
-        return Authorization(token, row.payer, asked.payee, asked.amount, row.valid_before, row.nonce)
 
     # --- goods ---------------------------------------------------------------------------------------------------
 
@@ -371,25 +283,3 @@ def _free(answer: Answer | None) -> Purchase:
             "the seller does not answer" if answer is None else f"the seller answers {answer.status}, not an offer"
         )
     return Purchase(None, answer.goods)
-
-
-def _proposal(wanted: Wanted, offer: Offer) -> Proposal:
-    asset = offer.shop.token.asset
-    return Proposal(
-        tenant=wanted.tenant,
-        key=wanted.key,
-        payee=offer.shop.pay_to,
-        asset=asset.id,
-        chain_id=asset.chain_id,
-        amount=offer.amount,
-        fee_asset=asset.id,
-        fee_cap=0,
-        purpose=wanted.purpose,
-        category=wanted.category,
-        agent=wanted.agent,
-        policy_version=wanted.policy_version,
-        ttl_s=wanted.ttl_s,
-        pool=wanted.pool,
-        team=wanted.team,
-        mission=wanted.mission,
-    )

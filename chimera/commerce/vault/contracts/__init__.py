@@ -54,7 +54,7 @@ class Built:
 
     def creation(self, *arguments: Any) -> bytes:
         """The data of the transaction that deploys it."""
-        types = _types(self._entry("constructor", "")["inputs"])
+        types = [kind for each in self.abi if each["type"] == "constructor" for kind in _types(each["inputs"])]
         return bytes.fromhex(self.bytecode.removeprefix("0x")) + _encode(types, arguments)
 
     def topic(self, event: str) -> bytes:
@@ -63,7 +63,7 @@ class Built:
 
     def _entry(self, kind: str, name: str) -> dict[str, Any]:
         for entry in self.abi:
-            if entry["type"] == kind and (kind == "constructor" or entry["name"] == name):
+            if entry["type"] == kind and entry["name"] == name:
                 return entry
         raise ConfigError(f"{self.name} has no {kind} {name}")
 

@@ -26,7 +26,7 @@ from chimera.commerce.ledger import Ledger
 from chimera.commerce.vault.contracts import built
 from chimera.commerce.x402.asking import Asker
 from chimera.commerce.x402.authorization import Authorization
-from chimera.commerce.x402.buying import Buyer, Parts, Wanted
+from chimera.commerce.x402.buying import Buyer, Parts
 from chimera.commerce.x402.evm import Web3Evm
 from chimera.commerce.x402.facilitating import LocalFacilitator
 from chimera.commerce.x402.journal import PurchaseStore, Request
@@ -34,6 +34,7 @@ from chimera.commerce.x402.offers import Shop, Token
 from chimera.commerce.x402.sales import SaleStore
 from chimera.commerce.x402.selling import Paid, Price, Till
 from chimera.commerce.x402.used import TokenChain
+from chimera.commerce.x402.wanted import Wanted
 from chimera.core.clock import SystemClock
 from chimera.store.audit import AuditLog
 from chimera.store.postgres import fetch
