@@ -145,7 +145,7 @@ class Scene:
         return replace(made, **fields)
 
     def sign(self, payment: VaultPayment, by: Person | None = None, **about: Any) -> bytes:
-        known = {"vault": self.calls.address, "chain_id": self.evm.chain_id} | about
+        known: dict[str, Any] = {"vault": self.calls.address, "chain_id": self.evm.chain_id} | about
         signer = by or self.cfo
         return bytes(Account.sign_typed_data(signer.key, full_message=typed_data(payment, **known)).signature)
 

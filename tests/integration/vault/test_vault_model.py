@@ -237,9 +237,10 @@ class VaultMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(300)
 def test_the_vault_is_its_model(scene: "Scene") -> None:
     machine = type("Machine", (VaultMachine,), {"scene": scene})
+    default = settings.default or settings()
     few = settings(
-        settings.default,
-        max_examples=settings.default.max_examples // 5,
+        default,
+        max_examples=default.max_examples // 5,
         stateful_step_count=25,
         suppress_health_check=[HealthCheck.too_slow],
     )
