@@ -1,15 +1,16 @@
 """The composition root: from settings to services to graphs. The only place that knows every room."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from langgraph.graph.state import CompiledStateGraph
 
-from chimera.commerce.deciding import Payments
-from chimera.commerce.setup import Installed, PaymentSetup, assemble
+from chimera.commerce.configured import configured_payments
+from chimera.commerce.deciding import Payments, Spends
+from chimera.commerce.setup import Installed, PaymentSetup, open_payments
 from chimera.core.clock import Clock, SystemClock
 from chimera.core.errors import SettingsInvalid
 from chimera.core.ids import NewId, random_ids
@@ -60,7 +61,7 @@ from chimera.store.usage import UsageLog
 from chimera.tools.artifacts import ArtifactStore
 from chimera.tools.discovery.learnt import Learnt
 from chimera.tools.mesh.mesh import ToolMesh
-from chimera.tools.mesh.servers import ServerSpec, configured, first_party
+from chimera.tools.mesh.servers import OURSELVES, ServerSpec, configured, first_party
 from chimera.tools.registry.gate import PinGate
 from chimera.tools.registry.health import RegistryHealth
 from chimera.tools.registry.promised import promised
@@ -111,7 +112,9 @@ async def open_app(
     new_id: NewId | None = None,
     payments: PaymentSetup | None = None,
 ) -> AsyncGenerator[App]:
-    """Open every service, and close them in reverse. Without ``payments``, every payment is refused.
+    """Open every service, and close them in reverse. ``payments``: instead of those of the settings.
+
+    Without any, every payment is refused.
 
     Raises:
         ConfigError: the settings cannot work. StoreError: Postgres, Redis or their disk cannot be used.
@@ -135,8 +138,10 @@ async def open_app(
             await oversight.first.enrol()
         mesh, sources = await _mesh(settings, pool, redis, audit, oversight, clock)
         await stack.enter_async_context(mesh)
-        toolbox = _toolbox(mesh, sources, settings, pool, oversight, clock)
         paying: list[Payments] = []  # made below: the CFO asks models, which ask the gateway, which asks the parts
+        toolbox = _toolbox(
+            mesh, sources, settings, pool, oversight, clock, lambda: paying[0].spending if paying else None
+        )
         parts = Parts(
             settings,
             all_prompts(),
@@ -152,9 +157,11 @@ async def open_app(
         events = EventBus(redis, clock)
         stack.push_async_callback(events.flush)
         missions = MissionStore(pool, database_url)
+        if payments is None and settings.payments:
+            payments = await asyncio.to_thread(configured_payments, settings)
         if payments is not None:
-            installed = Installed(pool, audit, models, missions, clock, new_id)
-            paying.append(await asyncio.to_thread(assemble, payments, installed))
+            installed = Installed(pool, audit, models, missions, clock, new_id, settings)
+            paying.append(await stack.enter_async_context(open_payments(payments, installed)))
         context = Context(
             settings=settings,
             clock=clock,
@@ -242,7 +249,7 @@ async def _mesh(
     servers = await asyncio.to_thread(tool_servers, settings)
     registry = Registry(pool, audit, clock)
     registered = await registry.all()
-    taken = {spec.name for spec in servers}
+    taken = {OURSELVES, *(spec.name for spec in servers)}
     registered = [found for found in registered if found.enabled and found.name not in taken]
     specs, _ = registered_specs(registered)  # why one is left out is told by `chimera tools doctor`
     changes = oversight.tool_changes
@@ -261,7 +268,13 @@ async def _mesh(
 
 
 def _toolbox(
-    mesh: ToolMesh, sources: Sources, settings: Settings, pool: Pool, oversight: Oversight, clock: Clock
+    mesh: ToolMesh,
+    sources: Sources,
+    settings: Settings,
+    pool: Pool,
+    oversight: Oversight,
+    clock: Clock,
+    purse: Callable[[], Spends | None],
 ) -> Toolbox:
     """What lists, finds and calls tools. The search is made when there is something to find."""
 
@@ -274,7 +287,7 @@ def _toolbox(
 
     learnt = Learnt(ListingStore(pool), clock, ToolTexts())
     return Toolbox(
-        mesh, sources, learnt, finder, MayCall(oversight.permitted, oversight.directory), settings.tool_timeout_s
+        mesh, sources, learnt, finder, MayCall(oversight.permitted, oversight.directory), settings.tool_timeout_s, purse
     )
 
 

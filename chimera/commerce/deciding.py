@@ -5,8 +5,9 @@ time, by whoever goes on after a crash: what was found once stays found.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from chimera.commerce.approvals import ApprovalStore
 from chimera.commerce.cfo import CfoAgent, CfoVerdict
@@ -18,6 +19,7 @@ from chimera.commerce.payees import Payees
 from chimera.commerce.payment_policy import Level, PaymentPolicy
 from chimera.commerce.risk import RiskDesk
 from chimera.commerce.screening import Screening
+from chimera.commerce.transactions import Requester
 from chimera.core.clock import Clock
 from chimera.core.errors import ApprovalMissing, BudgetMissing, IntentConflict, OverBudget
 from chimera.store.audit import AuditEvent, AuditLog
@@ -52,6 +54,28 @@ class Refunds(Protocol):
 
     async def refund(self, intent: Intent) -> tuple[int, str] | None:
         """The atomic units that came back, with the rail's id of that; None when nothing does."""
+        ...
+
+
+class Spends(Protocol):
+    """What proposes the payments that agents' calls stand for, and knows what came of them."""
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """The names of the calls that can be made here."""
+        ...
+
+    @property
+    def sellers(self) -> tuple[str, ...]:
+        """The origins of the shops that can be bought at."""
+        ...
+
+    async def propose(self, tool: str, arguments: Mapping[str, Any], by: Requester, key: str) -> Intent:
+        """The payment of a call; the same key is the same payment."""
+        ...
+
+    async def outcome(self, tenant: str, key: str) -> Mapping[str, Any]:
+        """What came of it."""
         ...
 
 
@@ -194,7 +218,7 @@ class Deciding:
         if intent.state in _OPEN:
             await self.ledger.move(intent.id, _S.REJECTED, *_OPEN, by=by, why=why)
         elif intent.state is _S.RESERVED:
-            await self.ledger.release(intent.id)
+            await self.ledger.release(intent.id, why=why)
         else:
             return intent.state
         data = {"intent": intent.id, "digest": intent.digest.hex(), "was": str(intent.state), "reason": why[:1_000]}
@@ -223,6 +247,7 @@ class Payments:
     payer: Payer | None = None
     delivery: Delivery | None = None
     refunds: Refunds | None = None
+    spending: Spends | None = None
 
     @property
     def configured(self) -> bool:

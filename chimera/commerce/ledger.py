@@ -43,6 +43,7 @@ class _Settle:
     intent: str
     amount: int | None
     fee: int | None
+    why: str = ""
 
 
 class Ledger:
@@ -106,6 +107,12 @@ class Ledger:
             raise IntentNotFound(f"there is no payment {intent_id[:60]}")
         return intent_of(row)
 
+    async def keyed(self, tenant: str, key: str) -> Intent | None:
+        """The payment that was proposed with a key; None if none was."""
+        query = "SELECT * FROM intents WHERE tenant = %s AND key = %s"
+        row = await fetch_one(self._pool, query, (tenant, key))
+        return None if row is None else intent_of(row)
+
     async def move(
         self,
         intent_id: str,
@@ -159,15 +166,15 @@ class Ledger:
         item = _Settle(canonical_id(intent_id), _units(amount), _units(fee, positive=False))
         return self._settled(await self._capturing.submit(item), intent_id)
 
-    async def release(self, intent_id: str, fee: int = 0) -> bool:
+    async def release(self, intent_id: str, fee: int = 0, *, why: str = "released") -> bool:
         """Give back what is held for a payment that was not signed, or is known to have failed; False when it was done.
 
-        ``fee``: what the failed try cost in fees; that is captured.
+        ``fee``: what the failed try cost in fees; that is captured. ``why``: as whoever looks at the payment reads it.
 
         Raises:
             IntentState: it is signed and may still be made, or is done. TooMuch: the fee is above its cap.
         """
-        item = _Settle(canonical_id(intent_id), None, _units(fee, positive=False))
+        item = _Settle(canonical_id(intent_id), None, _units(fee, positive=False), why[:2_000])
         return self._settled(await self._releasing.submit(item), intent_id)
 
     async def refund(
@@ -257,8 +264,13 @@ class Ledger:
         return await _outcomes(connection, _CAPTURE, values)
 
     async def _release_all(self, connection: Connection, items: Sequence[_Settle]) -> list[Outcome]:
-        ids = [uuid.UUID(item.intent) for item in items]
-        return await _outcomes(connection, _RELEASE, (ids, _texts(item.fee for item in items), self._name, "released"))
+        found: dict[int, Outcome] = {}
+        for why in dict.fromkeys(item.why for item in items):  # the function takes one reason for all that it is given
+            places = [place for place, item in enumerate(items) if item.why == why]
+            ids = [uuid.UUID(items[place].intent) for place in places]
+            values = (ids, _texts(items[place].fee for place in places), self._name, why)
+            found |= zip(places, await _outcomes(connection, _RELEASE, values), strict=True)
+        return [found[place] for place in range(len(items))]
 
     def _settled(self, outcome: Outcome, intent_id: str) -> bool:
         if outcome[0] not in (DONE, DUPLICATE):

@@ -37,7 +37,9 @@ TOKEN_GAS = 100_000
 _S = IntentState
 _OPEN = (_S.RESERVED, _S.SIGNED, _S.BROADCAST, _S.UNKNOWN, _S.CONFIRMED, _S.QUARANTINED, _S.FAILED)
 _UNFINISHED = """
-    SELECT i.id FROM intents AS i WHERE i.chain_id = %s AND i.state = ANY (%s) AND i.id > %s ORDER BY i.id LIMIT %s
+    SELECT i.id FROM intents AS i WHERE i.chain_id = %s AND i.state = ANY (%s) AND i.id > %s
+        AND NOT EXISTS (SELECT FROM x402_payments AS p WHERE p.intent = i.id) -- those go their own way
+    ORDER BY i.id LIMIT %s
 """
 _TENANTS = "SELECT DISTINCT tenant FROM wallets WHERE chain_id = %s ORDER BY tenant"
 
@@ -125,10 +127,13 @@ class Payer:
         intent = await self._ledger.intent(intent_id)
         return intent.state in FINAL | SPENT | {_S.QUARANTINED}
 
-    async def turn(self, at_once: int = 500) -> int:
-        """Go on with all payments under way, end what has expired, seal the books; how many are under way."""
+    async def turn(self, at_once: int = 500, *, begin: bool = True) -> int:
+        """Go on with all payments under way, end what has expired, seal the books; how many are under way.
+
+        ``begin``: sign those too that are reserved; where a guard stands before a payment, that is for the guard.
+        """
         after, count = "00000000-0000-0000-0000-000000000000", 0
-        states = [str(state) for state in _OPEN]
+        states = [str(state) for state in _OPEN if begin or state is not _S.RESERVED]
         while rows := await fetch(self._pool, _UNFINISHED, (self._chain.chain_id, states, after, at_once)):
             seats = asyncio.Semaphore(self._patience.at_once)
             async with asyncio.TaskGroup() as tasks:
@@ -144,10 +149,10 @@ class Payer:
         return count
 
     async def run(self, ended: asyncio.Event) -> None:
-        """Take turns until ``ended`` is set; what fails in one is tried in the next."""
+        """Go on with what is signed until ``ended`` is set; what fails in one turn is tried in the next."""
         while not ended.is_set():
             try:
-                await self.turn()
+                await self.turn(begin=False)
             except* ChimeraError:
                 self._told.clear()  # said again in the next turn
             try:

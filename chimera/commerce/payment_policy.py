@@ -73,6 +73,13 @@ class PaymentPolicy(Contract):
     approval_s: int = Field(default=3_600, ge=1, le=30 * 86_400, description="how long a human's agreement counts")
     model_s: float = Field(default=60.0, gt=0, description="how long the CFO's model may take")
     ttl_s: int = Field(default=3_600, ge=1, le=30 * 86_400)
+    scripted: bool = Field(default=False, description="whether a script may agree: only to money without worth")
+
+    @model_validator(mode="after")
+    def _no_script_in_production(self) -> "PaymentPolicy":
+        if self.scripted and self.production:
+            raise ValueError("in production no script agrees to payments")
+        return self
 
     @property
     def version(self) -> str:

@@ -1,7 +1,9 @@
 """Putting together what decides about payments, out of an operator's choices and an installation's services."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from chimera.commerce.budgets import BudgetStore
 from chimera.commerce.cfo import ROLE, CfoAgent
 from chimera.commerce.cfo_key import CfoDesk, CfoSigner, SocketCfoSigner
 from chimera.commerce.compliance import Compliance, Lists
-from chimera.commerce.deciding import Deciding, Delivery, Payer, Payments, Refunds
+from chimera.commerce.deciding import Deciding, Delivery, Payer, Payments, Refunds, Spends
 from chimera.commerce.findings import FindingStore
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.payees import Payees
@@ -22,6 +24,7 @@ from chimera.commerce.screening import Screening
 from chimera.core.clock import Clock
 from chimera.core.errors import CfoUnavailable, ConfigError
 from chimera.core.ids import NewId
+from chimera.core.settings import Settings
 from chimera.models.calls import Models
 from chimera.models.gate import Caller
 from chimera.store.audit import AuditLog
@@ -37,7 +40,7 @@ class PaymentSetup:
     """An operator's choices. ``lists``: addresses that must not be paid, read before (:func:`load_lists`).
 
     ``cfo_socket`` and ``cfo_address``: where the process with the CFO's key listens, and whose signature counts; or
-    ``cfo_key``, the key itself in this process, for trying things out. ``payer``: makes what pays; without it, payments
+    ``cfo_key``, the key itself in this process, for trying things out. ``rails``: opens what pays; without it, payments
     are decided about, and none is made. ``scorer``: another one than is shipped.
     """
 
@@ -46,7 +49,7 @@ class PaymentSetup:
     cfo_socket: Path | None = None
     cfo_address: str = ""
     cfo_key: "LocalAccount | None" = None
-    payer: Callable[[Ledger, ApprovalStore], Payer] | None = None
+    rails: "Callable[[Installed, Deciding], AbstractAsyncContextManager[Opened]] | None" = None
     delivery: Delivery | None = None
     refunds: Refunds | None = None
     scorer: Scorer | None = None
@@ -62,10 +65,30 @@ class Installed:
     missions: MissionStore
     clock: Clock
     new_id: NewId
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What pays, while it is open. ``spending``: what agents' own calls to spend stand for; None: they cannot."""
+
+    payer: Payer
+    spending: Spends | None = None
+
+
+@asynccontextmanager
+async def open_payments(setup: PaymentSetup, services: Installed) -> AsyncGenerator[Payments]:
+    """What decides about payments and, where there is a way, makes them. Raises what :func:`assemble` does."""
+    made = await asyncio.to_thread(assemble, setup, services)
+    if setup.rails is None:
+        yield made
+        return
+    async with setup.rails(services, made.deciding) as opened:
+        yield replace(made, payer=opened.payer, spending=opened.spending)
 
 
 def assemble(setup: PaymentSetup, services: Installed) -> Payments:
-    """What decides about payments and, with a payer, makes them.
+    """What decides about payments.
 
     Raises:
         ConfigError: the choices do not fit together: a key in this process in production, or a socket without its
@@ -109,8 +132,7 @@ def assemble(setup: PaymentSetup, services: Installed) -> Payments:
         audit=audit,
         clock=services.clock,
     )
-    payer = setup.payer(ledger, approvals) if setup.payer is not None else None
-    return Payments(deciding, payer, setup.delivery, setup.refunds)
+    return Payments(deciding, delivery=setup.delivery, refunds=setup.refunds)
 
 
 def _signer(

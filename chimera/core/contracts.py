@@ -20,6 +20,8 @@ Confidence = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 CapabilityName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*__[A-Za-z0-9_.-]{1,64}$")]
 FIND_TOOLS = "chimera__find_tools"
+BUY, PAY = "chimera__buy", "chimera__pay"
+SPENDING = (BUY, PAY)
 """The tool with which an agent looks for other tools, where there are more than can be shown."""
 
 

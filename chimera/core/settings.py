@@ -86,6 +86,10 @@ class Settings(BaseSettings):
     server_missions: PositiveInt = Field(default=16, description="missions that one principal may have running here")
     server_body_max_bytes: PositiveInt = Field(default=1_000_000, description="largest request that the server reads")
 
+    payments: str = Field(
+        default="",
+        description="what pays: 'local' (a chain of our own), or a TOML file (docs/payments.md); '': nothing",
+    )
     chain_endpoints: list[SecretStr] = Field(
         default_factory=list,
         description="URLs of JSON-RPC endpoints of the chain to pay on, two of different operators",

@@ -87,7 +87,10 @@ class TeamReport(TypedDict):
 
 
 class AgentState(ReviewState):
-    """A leaf agent's channels: one task, one conversation. ``marks``: the code of the marks around its data."""
+    """A leaf agent's channels: one task, one conversation. ``marks``: the code of the marks around its data.
+
+    ``intent_id``, ``at`` and ``decision`` are those of a payment while one of its calls is paid for.
+    """
 
     mission_id: str
     mission: Plain
@@ -108,6 +111,9 @@ class AgentState(ReviewState):
     observations: NotRequired[Annotated[list[Plain], operator.add]]
     provider: NotRequired[str]
     result: NotRequired[Plain]
+    intent_id: NotRequired[str]
+    at: NotRequired[str]
+    decision: NotRequired[Plain | None]
 
 
 class PaymentState(ReviewState):

@@ -1,6 +1,6 @@
 """The one builder of guarded edges, and the check that no graph goes around it.
 
-    worker -> guard_call -> (review ->) tool -> guard_result -> worker
+    worker -> guard_call -> (review, or payment ->) tool -> guard_result -> worker
 
 A node that acts carries the metadata ``effect``, a guard carries ``guard``; at a tool hop they run the steps of this
 package and no others. :func:`compile_guarded` is how every graph of ours is compiled: it walks the graph and refuses
@@ -30,10 +30,11 @@ _STEP_OF = {
 _JUMPS = frozenset({"Command", "Send"})
 
 
-def add_tool_edge(builder: "StateGraph[Any, Any, Any, Any]", *, worker: str, review: str) -> str:
+def add_tool_edge(builder: "StateGraph[Any, Any, Any, Any]", *, worker: str, review: str, spend: str) -> str:
     """Add the guarded tool hop to an agent graph and return the node to enter it by.
 
-    ``worker`` gets the results; ``review`` is the node that puts ``review_item`` to a human.
+    ``worker`` gets the results; ``review`` is the node that puts ``review_item`` to a human; ``spend`` is where an
+    allowed call goes that has to be paid for, before it is made. It has to come back to the node that is returned.
     """
     builder.add_node("guard_call", steps.guard_call, metadata={"guard": "tool_call"})
     builder.add_node("tool", steps.call_tools, metadata={"effect": "tool"})
@@ -41,9 +42,11 @@ def add_tool_edge(builder: "StateGraph[Any, Any, Any, Any]", *, worker: str, rev
 
     def after_guard(state: AgentState) -> str:
         decisions = [call["decision"]["action"] for call in state.get("calls", [])]
-        return review if "escalate" in decisions else "tool"
+        if "escalate" in decisions:
+            return review
+        return spend if any(map(steps.is_unpaid, state.get("calls", []))) else "tool"
 
-    builder.add_conditional_edges("guard_call", after_guard, [review, "tool"])
+    builder.add_conditional_edges("guard_call", after_guard, [review, spend, "tool"])
     builder.add_edge(review, "guard_call")
     builder.add_edge("tool", "guard_result")
     builder.add_edge("guard_result", worker)

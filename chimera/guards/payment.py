@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from langgraph.runtime import Runtime
 
 from chimera.commerce.deciding import Payments
-from chimera.commerce.intents import IntentState
+from chimera.commerce.intents import SPENT
 from chimera.core.contracts import Decision, Mission, Threat
 from chimera.core.errors import ChimeraError, PaymentRefused
 from chimera.core.state import PaymentState
@@ -89,7 +89,13 @@ async def make_payment(state: PaymentState, runtime: Runtime[Any]) -> dict[str, 
         raise PaymentRefused("no guard allowed this payment")
     if (why := await payments.deciding.why_not(state["intent_id"])) is not None:
         return {"at": str(await payments.deciding.refuse(state["intent_id"], by="guard:payment", why=why))}
-    return {"at": str(await payments.payer.pay(state["intent_id"]))}
+    try:
+        return {"at": str(await payments.payer.pay(state["intent_id"]))}
+    except PaymentRefused as error:
+        # What can be tried again stays reserved until it expires; what was signed is never given up here.
+        if not error.retryable:
+            await payments.deciding.refuse(state["intent_id"], by="guard:payment", why=error.message)
+        return {"at": str((await payments.deciding.ledger.intent(state["intent_id"])).state)}
 
 
 async def guard_receipt(state: PaymentState, runtime: Runtime[Any]) -> dict[str, Any]:
@@ -98,7 +104,7 @@ async def guard_receipt(state: PaymentState, runtime: Runtime[Any]) -> dict[str,
     if services.payments is None:
         return {"at": ""}
     intent = await services.payments.deciding.ledger.intent(state["intent_id"])
-    if intent.state is IntentState.CAPTURED:
+    if intent.state in SPENT:
         data = {"intent": intent.id, "digest": intent.digest.hex(), "payee": intent.asked.payee}
         units = {"asset": intent.asked.asset, "units": str(intent.asked.amount)}
         await services.audit.append(

@@ -143,7 +143,12 @@ class Settling:
             proposer = Uid("Agent", str(told["agent"]))
         except (KeyError, TypeError, ValueError):
             raise InputError("this question names no payment") from None
-        about = {"tenant": asked.tenant, "proposer": proposer, "amount": _amount(told.get("amount"))}
+        about = {
+            "tenant": asked.tenant,
+            "proposer": proposer,
+            "amount": _amount(told.get("amount")),
+            "rehearsal": told.get("rehearsal") is True,
+        }
         resource = Entity(Uid("Payment", intent), about)
         if decision.action != "approve":
             # Whoever may agree may also say no; and so may whoever answers questions.

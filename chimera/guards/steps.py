@@ -1,6 +1,7 @@
 """The three steps of a guarded tool hop: judge the calls, make the allowed ones, judge what came back."""
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -8,7 +9,17 @@ from typing import Any, Protocol
 from langchain_core.messages import ToolMessage
 from langgraph.runtime import Runtime
 
-from chimera.core.contracts import Decision, Mission, ReviewDecision, ReviewItem, ReviewPoint, Task, Threat
+from chimera.core.contracts import (
+    BUY,
+    SPENDING,
+    Decision,
+    Mission,
+    ReviewDecision,
+    ReviewItem,
+    ReviewPoint,
+    Task,
+    Threat,
+)
 from chimera.core.errors import ChimeraError
 from chimera.core.ids import derived_id
 from chimera.core.settings import Settings
@@ -62,6 +73,7 @@ async def guard_call(state: AgentState, runtime: Runtime[Any]) -> dict[str, Any]
     if not all(call.get("decision") for call in calls):
         with _enrolled(state, services):
             calls = await _decide_all(state, services, calls, known)
+    calls = await _payable(state, services, calls)
     waiting = next((call for call in calls if call["decision"]["action"] == "escalate"), None)
     item = _question(state, waiting, known.get(waiting["name"])).plain() if waiting else None
     return {"calls": calls, "review_item": item, "review_decision": None} if item else {"calls": calls}
@@ -104,6 +116,20 @@ async def _known(state: AgentState, services: EdgeServices) -> dict[str, Capabil
     asked = {str(call["name"]) for call in state.get("calls", [])}
     known = {tool.name: tool for tool in await services.tools.capabilities() if tool.name not in asked}
     return known | {tool.name: tool for tool in await services.tools.named(asked)}
+
+
+async def _payable(state: AgentState, services: EdgeServices, calls: list[Plain]) -> list[Plain]:
+    """The calls; those that have to be paid for with the key of their effect, which is that of their payment."""
+    unpaid = [call for call in calls if is_unpaid(call) and "key" not in call]
+    keys = await effect_keys(state, services, unpaid)
+    keyed = {call["id"]: key for call, key in zip(unpaid, keys, strict=True)}
+    return [{**call, "key": keyed[call["id"]]} if call["id"] in keyed else call for call in calls]
+
+
+def is_unpaid(call: Mapping[str, Any]) -> bool:
+    """Whether a call was allowed that has to be paid for, and its payment was not tried yet."""
+    allowed = call.get("decision", {}).get("action") in ("allow", "edit")
+    return call["name"] in SPENDING and allowed and not call.get("paid")
 
 
 def _enrolled(state: AgentState, services: EdgeServices) -> AbstractContextManager[Entity]:
@@ -277,8 +303,8 @@ async def _judge_result(
         "sealed": call["sealed"],
         "threat": decision.threat.value,
         "text": json.dumps(result.data, ensure_ascii=False) if result.data is not None else result.text,
-        # What a tool says of its own deed is a receipt, and nothing that a claim could cite.
-        "evidence": [item.plain() for item in result.evidence] if capability and capability.read_only else [],
+        # What a tool says of its own deed is a receipt, and nothing that a claim could cite; what was bought is data.
+        "evidence": [item.plain() for item in result.evidence] if capability and _is_read(capability) else [],
     }
     raw = ToolResult.model_validate(found["result"])
     return await _shown(state, services, result, capability, decision, raw), observation
@@ -302,6 +328,10 @@ async def _shown(
     counts = {key: held[key] for key in ("records", "of") if key in held}
     await _tell(state, services, "extracted", capability=about["capability"], threat=decision.threat.value, **counts)
     return shown
+
+
+def _is_read(capability: Capability) -> bool:
+    return capability.read_only or capability.name == BUY
 
 
 def _message(state: AgentState, call: Plain, content: Plain, *, failed: bool) -> ToolMessage:

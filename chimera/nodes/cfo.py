@@ -74,6 +74,7 @@ async def question(desk: Deciding, intent: Intent, verdict: CfoVerdict, missing:
             "threat": Threat.NONE.value,
             "risk": verdict.risk,
             "warnings": verdict.warnings,
+            "rehearsal": desk.policy.scripted,
         },
         confidence=verdict.confidence,
         reasons=verdict.reasons,

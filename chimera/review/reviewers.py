@@ -15,8 +15,12 @@ SCRIPTED = "scripted reviewer (not a human)"
 
 
 async def scripted_reviewer(item: ReviewItem) -> ReviewDecision | None:
-    """Approve all but payments and calls that change things elsewhere. For demos and tests; named as what it is."""
-    harmful = "capability" in item.payload or kind_of(item) == "payment"
+    """Approve all but calls that change things elsewhere, and payments in money that is worth something.
+
+    For demos and tests; named as what it is.
+    """
+    payment = kind_of(item) == "payment" and item.payload.get("rehearsal") is not True
+    harmful = "capability" in item.payload or payment
     return ReviewDecision(
         action="reject" if harmful else "approve",
         reviewer=SCRIPTED,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chimera.core.contracts import FIND_TOOLS
+from chimera.core.contracts import FIND_TOOLS, SPENDING
 from chimera.core.errors import ToolTimeout
 from chimera.core.money import Money
 from chimera.tools.capability import NOBODY, Capability, Requester, ToolResult
@@ -17,7 +17,8 @@ from chimera.tools.discovery.asking import FINDER, FOUND_MOST, QUERY_MAX, TEXT_M
 from chimera.tools.discovery.documents import ToolDocument
 from chimera.tools.discovery.learnt import Learnt, Said
 from chimera.tools.mesh.mesh import ToolMesh
-from chimera.tools.mesh.servers import FIRST_PARTY
+from chimera.tools.mesh.servers import FIRST_PARTY, OURSELVES
+from chimera.tools.spending import Purse, spending_tools, what_came
 
 if TYPE_CHECKING:
     from chimera.tools.discovery.finder import Finder
@@ -94,8 +95,11 @@ class Toolbox:
         make_finder: "Callable[[], Finder]",
         may: May,
         timeout_s: float = 60.0,
+        purse: Callable[[], Purse | None] = lambda: None,
     ) -> None:
+        """``purse``: gives what knows of agents' payments, by the time that somebody asks; None: nothing is paid."""
         self._mesh = mesh
+        self._purse = purse
         self._ask_sources = sources
         self._learnt = learnt
         self._make_finder = make_finder
@@ -112,13 +116,14 @@ class Toolbox:
 
     async def capabilities(self) -> list[Capability]:
         """Every tool that is known with its arguments, by name."""
+        own = spending_tools(self._purse())
         if self._is_small:
-            return await self._mesh.capabilities()
+            return [*own, *await self._mesh.capabilities()]
         await self._look()
         if self._known[0] != self._learnt.version:
             tools = (tool for said in self._learnt.servers.values() for tool in said.tools.values())
             self._known = self._learnt.version, sorted(tools, key=lambda tool: tool.name)
-        return self._known[1]
+        return [*own, *self._known[1]]
 
     async def named(self, names: Collection[str]) -> list[Capability]:
         """Those of the tools that can be called now, by name; their servers are started, and no others."""
@@ -130,6 +135,7 @@ class Toolbox:
         found = [tool for server in servers for tool in offered.get(server, ()) if tool.name in wanted]
         if FIND_TOOLS in wanted:
             found.append(FINDER)
+        found += [tool for tool in spending_tools(self._purse()) if tool.name in wanted]
         return sorted(found, key=lambda tool: tool.name)
 
     async def finder(self) -> Capability | None:
@@ -149,6 +155,8 @@ class Toolbox:
         """Call a tool. Raises what ``ToolMesh.call`` says."""
         if name == FIND_TOOLS:
             return await self._found(str(arguments["query"]), requester, scope, deadline_s or self._timeout_s)
+        if name in SPENDING:
+            return await what_came(self._purse(), requester.tenant, idempotency_key)
         return await self._mesh.call(
             name, arguments, scope=scope, idempotency_key=idempotency_key, deadline_s=deadline_s, requester=requester
         )
@@ -175,7 +183,7 @@ class Toolbox:
         own = {
             tool.name: tool
             for tool in await self.capabilities()
-            if tool.server in FIRST_PARTY and tool.name not in without
+            if tool.server in (*FIRST_PARTY, OURSELVES) and tool.name not in without
         }
         return [_short(tool) for tool in (own | fits).values()]
 

@@ -54,7 +54,7 @@ def agent_graph(worker: Any = honest) -> Builder:
     builder: Builder = StateGraph(AgentState)
     builder.add_node("worker", worker)
     builder.add_node("review", ask)
-    guard = add_tool_edge(builder, worker="worker", review="review")
+    guard = add_tool_edge(builder, worker="worker", review="review", spend="review")
     builder.add_edge(START, "worker")
     builder.add_edge("worker", guard)
     return builder

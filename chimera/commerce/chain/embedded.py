@@ -6,7 +6,7 @@ It is reached through web3 like any other. Nobody else can see it, and it is gon
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ TOKEN_DECIMALS = 6
 _SUPPLY = 10**15
 _FUNDER = (1).to_bytes(32, "big")
 _DEPLOY_GAS, _SEND_GAS = 2_000_000, 200_000
+_CHANGES = frozenset({"eth_sendRawTransaction", "eth_sendTransaction", "evm_mine"})
 
 
 class EmbeddedChain(RpcChain):
@@ -106,8 +107,11 @@ def new_tester() -> "EthereumTester":
     return EthereumTester(PyEVMBackend())
 
 
-def chain_of(tester: "EthereumTester") -> EmbeddedChain:
-    """The chain of an EVM, for one event loop; it computes in threads, one call at a time."""
+def chain_of(tester: "EthereumTester", after: Callable[[], None] = lambda: None) -> EmbeddedChain:
+    """The chain of an EVM, for one event loop; it computes in threads, one call at a time.
+
+    ``after``: runs after each call that changes it.
+    """
     from web3 import AsyncWeb3, EthereumTesterProvider
     from web3.providers.async_base import AsyncBaseProvider
     from web3.providers.eth_tester import AsyncEthereumTesterProvider
@@ -122,6 +126,9 @@ def chain_of(tester: "EthereumTester") -> EmbeddedChain:
 
         async def make_request(self, method: Any, params: Any) -> Any:
             async with self._turn:
-                return await asyncio.to_thread(self._calls.make_request, method, params)
+                answer = await asyncio.to_thread(self._calls.make_request, method, params)
+                if method in _CHANGES:
+                    await asyncio.to_thread(after)
+                return answer
 
     return EmbeddedChain(AsyncWeb3(InThread()), tester)

@@ -46,6 +46,11 @@ class RpcChain:
         """Its id."""
         return self._chain_id
 
+    @property
+    def endpoints(self) -> "Sequence[AsyncWeb3[Any]]":
+        """The clients of its endpoints."""
+        return self._endpoints
+
     async def head(self) -> int:
         """The newest block that every endpoint has."""
         return min(await self._all(_head))

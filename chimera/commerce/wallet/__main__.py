@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--passphrase-fd", type=int, default=0, help="descriptor that the passphrase is read from")
     parser.add_argument("--user", action="append", type=int, help="user ids that may ask; default: this one")
     parser.add_argument("--make", action="store_true", help="make a keystore if there is none")
+    parser.add_argument("--while-stdin", action="store_true", help="end when the standard input does")
     parser.add_argument("--scrypt", type=int, default=None, help=argparse.SUPPRESS)
     told = parser.parse_args()
     harden()
@@ -44,19 +45,21 @@ def main() -> int:
         signer = PaymentSigner(
             keys, SignedBook(told.folder / BOOK), Trusted(frozenset(told.cfo), frozenset(told.chain))
         )
-        asyncio.run(_serve(SignerServer(signer, told.user), told.folder / SOCKET))
+        asyncio.run(_serve(SignerServer(signer, told.user), told.folder / SOCKET, told.while_stdin))
     except ChimeraError as error:
         sys.stderr.write(f"{error}\n{error.hint}\n")
         return 1
     return 0
 
 
-async def _serve(server: SignerServer, place: Path) -> None:
+async def _serve(server: SignerServer, place: Path, while_stdin: bool) -> None:
     ready = asyncio.Event()
     serving = asyncio.create_task(server.serve(place, ready))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
     announcing = asyncio.create_task(_announce(ready))
+    if while_stdin:  # whoever started it holds the other end, and the kernel closes that with him
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), serving.cancel)
     try:
         await serving
     except asyncio.CancelledError:

@@ -190,7 +190,7 @@ def _token_of(intent: Intent) -> str | None:
     match = _ASSET.fullmatch(asked.asset)
     if match is None or int(match[1]) != asked.chain_id:
         raise SignerRefused(f"{asked.asset[:80]!r} is nothing that can be paid with on chain {asked.chain_id}")
-    if asked.fee_asset != f"eip155:{asked.chain_id}/native":
+    if asked.fee_cap and asked.fee_asset != f"eip155:{asked.chain_id}/native":
         raise SignerRefused("fees are paid in the chain's own coin, and the payment holds another asset for them")
     return match[2]
 

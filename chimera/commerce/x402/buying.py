@@ -14,7 +14,7 @@ from chimera.commerce.intents import FINAL, Intent, IntentState
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.x402.asking import Answer, Asker
 from chimera.commerce.x402.authorization import authorization_for, check_signature
-from chimera.commerce.x402.journal import PurchaseStore, Row
+from chimera.commerce.x402.journal import Goods, PurchaseStore, Row
 from chimera.commerce.x402.offers import Offer, Shop, check_shop, choose, origin_of
 from chimera.commerce.x402.ports import Decide, SignAuthorization
 from chimera.commerce.x402.settling import FLYING, POLL_S, Settling
@@ -66,6 +66,11 @@ class Buyer:
         self._settling = Settling(parts.ledger, parts.store, parts.signer, parts.chain, tokens, confirm_s)
         self._busy: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Where can be bought."""
+        return tuple(dict.fromkeys(shop.origin for shop in self._shops))
+
     # --- what callers do -----------------------------------------------------------------------------------------
 
     async def buy(self, wanted: Wanted) -> Purchase:
@@ -78,8 +83,18 @@ class Buyer:
             OutcomeUnknown: nobody knows yet; ask again. NotDelivered: it was paid and did not come; ask again, too.
             PaymentRefused: of the ledger, the decision or the signer. IntentConflict: the key is another purchase.
         """
+        found = await self.propose(wanted)
+        return Purchase(None, found) if isinstance(found, Goods) else await self.resume(found.intent)
+
+    async def propose(self, wanted: Wanted) -> Row | Goods:
+        """Ask the seller for his offer and write the purchase down, or find it; the goods, if he wants nothing.
+
+        Raises:
+            OfferRefused: the seller, or what he asks for, is not allowed. IntentConflict: the key is another purchase.
+        """
         row = await self._p.store.named(wanted.tenant, wanted.key)
         if row is None:
+            await self._on_the_list(wanted)
             answer = await self._p.asker.ask(wanted.request)
             if answer is None or not answer.wants_payment:
                 return _free(answer)
@@ -88,7 +103,11 @@ class Buyer:
             row = await self._p.store.put(intent, wanted.request, offer.asked)
         if row.request != wanted.request:
             raise IntentConflict(f"the key {wanted.key[:80]!r} stands for another purchase")
-        return await self.resume(row.intent)
+        return row
+
+    async def kept(self, intent: Intent) -> Row | None:
+        """The purchase that a payment is for; None where it is for something else."""
+        return await self._p.store.named(intent.asked.tenant, intent.asked.key)
 
     async def resume(self, intent_id: str) -> Purchase:
         """Go on with a purchase from wherever it is. Raises as :meth:`buy` does."""
@@ -110,7 +129,7 @@ class Buyer:
             await self._pay(intent)
             intent = await self._p.ledger.intent(intent_id)
         if intent.state == _S.FAILED:
-            await self._p.ledger.release(intent_id)
+            await self._p.ledger.release(intent_id, why=intent.why)
         if intent.state == _S.CONFIRMED:
             await self._p.ledger.capture(intent_id)
         return await self._deliver(intent_id)
@@ -125,7 +144,7 @@ class Buyer:
         if intent.state in FLYING:
             await self._settling.cancel(intent, why)
         elif intent.state == _S.RESERVED:
-            await self._p.ledger.release(intent_id)
+            await self._p.ledger.release(intent_id, why=why)
         else:
             await self._p.ledger.move(intent_id, _S.REJECTED, *_UNDECIDED, _S.APPROVED, by=_WHO, why=why)
         found = await self._p.ledger.intent(intent_id)
@@ -150,8 +169,8 @@ class Buyer:
         row = await self._p.store.of(intent.id)
         try:
             offer = await self._still(intent, row)
-        except PriceChanged:
-            await self._p.ledger.release(intent.id)
+        except PriceChanged as error:
+            await self._p.ledger.release(intent.id, why=error.message)
             await self._p.audit.append(self._event("money.price-changed", intent, signed=False))
             raise
         payer = await self._p.signer.payer(intent)
@@ -254,14 +273,23 @@ class Buyer:
 
     # --- the record ----------------------------------------------------------------------------------------------
 
+    async def _on_the_list(self, wanted: Wanted) -> None:
+        """Ask nobody for an offer who could not be paid: an agent's URL may lead anywhere."""
+        if all(shop.origin != origin_of(wanted.request.url) for shop in self._shops):
+            await self._refused(wanted, "origin")
+            raise OfferRefused("the seller is not on the list of shops", rule="origin")
+
     async def _chosen(self, answer: Answer, wanted: Wanted) -> Offer:
         try:
             return choose(answer.required, wanted.request.url, self._shops)
         except OfferRefused as error:
-            data = {"origin": origin_of(wanted.request.url), "rule": str(error.context.get("rule", ""))}
-            event = AuditEvent("money.offer-refused", wanted.agent, _mission(wanted.mission), wanted.tenant, data)
-            await self._p.audit.append(event)
+            await self._refused(wanted, str(error.context.get("rule", "")))
             raise
+
+    async def _refused(self, wanted: Wanted, rule: str) -> None:
+        data = {"origin": origin_of(wanted.request.url), "rule": rule}
+        event = AuditEvent("money.offer-refused", wanted.agent, _mission(wanted.mission), wanted.tenant, data)
+        await self._p.audit.append(event)
 
     def _event(self, kind: str, intent: Intent, **data: str | bool) -> AuditEvent:
         asked = intent.asked
@@ -277,9 +305,9 @@ def _mission(text: str) -> str | None:
         return None
 
 
-def _free(answer: Answer | None) -> Purchase:
+def _free(answer: Answer | None) -> Goods:
     if answer is None or not answer.delivered:
         raise OfferRefused(
             "the seller does not answer" if answer is None else f"the seller answers {answer.status}, not an offer"
         )
-    return Purchase(None, answer.goods)
+    return answer.goods

@@ -38,6 +38,8 @@ class Settling:
         self._chain = chain
         self._tokens = tokens
         self._confirm_s = confirm_s
+        self._why: dict[str, str] = {}
+        """Why a payment is cancelled, until the chain has said so."""
 
     async def wait(self, intent: Intent, authorization: Authorization) -> bool:
         """Wait for the chain, for a while."""
@@ -63,8 +65,9 @@ class Settling:
                 await self._store.paid(intent.id, use.transaction)
                 await ledger.move(intent.id, _S.CONFIRMED, _S.BROADCAST, _S.UNKNOWN, by=_WHO, why=use.transaction)
             case Fate.CANCELLED | Fate.DEAD:
-                await ledger.move(intent.id, _S.FAILED, *FLYING, by=_WHO, why=str(use.fate))
-                await ledger.release(intent.id)
+                why = self._why.pop(intent.id, "") or f"its authorisation is {use.fate}"
+                await ledger.move(intent.id, _S.FAILED, *FLYING, by=_WHO, why=why)
+                await ledger.release(intent.id, why=why)
             case Fate.ODD:
                 await ledger.move(intent.id, _S.QUARANTINED, *FLYING, by=_WHO, why=use.transaction)
                 raise OutcomeUnknown(
@@ -76,6 +79,7 @@ class Settling:
     async def cancel(self, intent: Intent, why: str) -> None:
         """Use the authorisation up without paying, and write down what came of it."""
         authorization = self.authorization(intent, await self._store.of(intent.id))
+        self._why[intent.id] = why
         if intent.state == _S.SIGNED:
             await self._ledger.move(intent.id, _S.BROADCAST, _S.SIGNED, by=_WHO, why=why)
         if await self.settled(intent, authorization):

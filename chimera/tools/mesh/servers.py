@@ -20,6 +20,8 @@ from chimera.tools.mesh.quotas import Quota
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 FIRST_PARTY = ("files", "trends")
+OURSELVES = "chimera"
+"""The server of the tools that Chimera answers by itself; no other may have this name."""
 CONFIG_MAX_BYTES = 1_000_000
 INSTANCES_MAX = 16
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -170,7 +172,7 @@ def configured(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     known = os.environ if environ is None else environ
     specs: list[ServerSpec] = []
     for name, entry in config.mcpServers.items():
-        if name in FIRST_PARTY:
+        if name in (*FIRST_PARTY, OURSELVES):
             raise SettingsInvalid(f"{path}: {name} is a server of Chimera itself; choose another name")
         if not re.fullmatch(NAME[1:-1], name):
             raise SettingsInvalid(

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from chimera.commerce.ledger import Ledger
 from chimera.commerce.payees import PayeeBook
 from chimera.commerce.payment_policy import Level, PaymentPolicy, Steps
 from chimera.commerce.scoring import shipped_scorer
-from chimera.commerce.setup import Installed, PaymentSetup, assemble
+from chimera.commerce.setup import Installed, Opened, PaymentSetup, assemble
 from chimera.core.clock import SystemClock
 from chimera.core.contracts import Mission
 from chimera.core.ids import random_ids
@@ -75,6 +76,12 @@ class BookRail:
         return S.CAPTURED
 
 
+@asynccontextmanager
+async def book_rail(services: Installed, desk: Deciding) -> AsyncGenerator[Opened]:
+    """The rail of these tests, as a setup opens it."""
+    yield Opened(BookRail(desk.ledger, desk.approvals))
+
+
 class Office:
     """What decides about payments of one tenant, on a real database."""
 
@@ -107,7 +114,7 @@ class Office:
         # The score has tests of its own; here it looks at nothing, so that rules alone explain what happens.
         calm = replace(shipped_scorer(), look=2.0)
         return PaymentSetup(
-            policy, lists, cfo_key=self.key, payer=BookRail, delivery=delivery, refunds=refunds, scorer=calm
+            policy, lists, cfo_key=self.key, rails=book_rail, delivery=delivery, refunds=refunds, scorer=calm
         )
 
     def with_policy(
@@ -116,8 +123,9 @@ class Office:
         """The services under a policy; the CFO's model is a script, or rules alone."""
         settings = Settings.model_validate({"database_url": self.url, "model_retries": 0})
         asked = Models(settings, UsageLog(self.pool), random_ids(), models, gate=OpenGate())
-        installed = Installed(self.pool, self.audit, asked, self.missions, SystemClock(), random_ids())
-        self.payments = assemble(self.setup(policy, lists, **more), installed)
+        installed = Installed(self.pool, self.audit, asked, self.missions, SystemClock(), random_ids(), settings)
+        made = assemble(self.setup(policy, lists, **more), installed)
+        self.payments = replace(made, payer=BookRail(made.deciding.ledger, made.deciding.approvals))
         return self.payments
 
     @staticmethod

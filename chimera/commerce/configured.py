@@ -1,0 +1,127 @@
+"""Payments as the settings say: on the local chain, or as a file says what decides, who signs, and where is bought."""
+
+import tomllib
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field, ValidationError
+
+from chimera.commerce.assets import AssetStore
+from chimera.commerce.compliance import load_lists
+from chimera.commerce.deciding import Deciding
+from chimera.commerce.payment_policy import read_policy
+from chimera.commerce.setup import Installed, Opened, PaymentSetup
+from chimera.core.contracts import Contract
+from chimera.core.errors import ConfigError
+from chimera.core.invalid import first_problem
+from chimera.core.settings import Settings
+
+if TYPE_CHECKING:
+    from chimera.commerce.x402.offers import Shop
+
+LOCAL = "local"
+Text = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class ShopLine(Contract):
+    """A shop that may be bought at. ``asset``: the id of a token; ``most``: for one purchase, such as ``5.00``."""
+
+    origin: Text
+    asset: Text
+    pay_to: Text
+    most: Text
+    token_name: Text
+    token_version: Text
+
+
+class PaymentsFile(Contract):
+    """The file. Paths are as seen from its folder. Without a signer, payments are decided about and none is made."""
+
+    policy: Path
+    lists: list[Path] = Field(default_factory=list[Path])
+    cfo_socket: Path
+    cfo_address: Text
+    signer_socket: Path | None = None
+    shops: list[ShopLine] = Field(default_factory=list[ShopLine])
+
+
+def configured_payments(settings: Settings) -> PaymentSetup:
+    """The choices of the settings; reads files.
+
+    Raises:
+        ConfigError: the file cannot be read, or cannot be meant. ExtraMissing: the extra ``commerce`` is not installed.
+    """
+    if settings.payments == LOCAL:
+        from chimera.commerce.local.setup import local_setup
+
+        return local_setup(settings)
+    place = Path(settings.payments).expanduser()
+    told = read_payments(place)
+    folder = place.parent
+    return PaymentSetup(
+        read_policy(folder / told.policy),
+        lists=load_lists(*(folder / each for each in told.lists)) if told.lists else None,
+        cfo_socket=folder / told.cfo_socket,
+        cfo_address=told.cfo_address,
+        rails=_rails(told, folder / told.signer_socket) if told.signer_socket else None,
+    )
+
+
+def read_payments(place: Path) -> PaymentsFile:
+    """What a file says of payments.
+
+    Raises:
+        ConfigError: it cannot be read, or cannot be meant.
+    """
+    try:
+        return PaymentsFile.model_validate(tomllib.loads(place.read_text("utf-8")))
+    except ValidationError as error:
+        raise ConfigError(f"{place.name}: {first_problem(error, 'payments')}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            f"CHIMERA_PAYMENTS: {place} cannot be read: {type(error).__name__}",
+            remedy="Name a TOML file as docs/payments.md has it, or say 'local'.",
+        ) from None
+
+
+def _rails(told: PaymentsFile, signer: Path) -> "Callable[[Installed, Deciding], AbstractAsyncContextManager[Opened]]":
+    @asynccontextmanager
+    async def opened(services: Installed, desk: Deciding) -> AsyncGenerator[Opened]:
+        from chimera.commerce.chain.rpc import connect_chain
+        from chimera.commerce.paying import Patience
+        from chimera.commerce.rails.opening import Market, open_rails
+        from chimera.commerce.wallet.client import SignerClient
+        from chimera.commerce.x402.compared import ComparedEvm
+        from chimera.commerce.x402.evm import Web3Evm
+
+        settings = services.settings
+        if not settings.chain_endpoints or settings.chain_id is None:
+            raise ConfigError(
+                "a signer needs a chain to pay on", remedy="Set CHIMERA_CHAIN_ENDPOINTS and CHIMERA_CHAIN_ID."
+            )
+        urls = [url.get_secret_value() for url in settings.chain_endpoints]
+        chain = await connect_chain(urls, settings.chain_id)
+        try:
+            shops = await _shops(told, services)
+            evm = ComparedEvm([Web3Evm(each, settings.chain_id) for each in chain.endpoints])
+            market = Market(chain, evm, SignerClient(signer), shops, Patience(depth=settings.chain_depth))
+            async with open_rails(services, desk, market) as rails:
+                yield rails
+        finally:
+            await chain.close()
+
+    return opened
+
+
+async def _shops(told: PaymentsFile, services: Installed) -> "list[Shop]":
+    from chimera.commerce.x402.offers import Shop, Token
+
+    assets = AssetStore(services.pool, services.audit)
+    found: list[Shop] = []
+    for line in told.shops:
+        asset = await assets.get(line.asset)
+        token = Token(asset, line.token_name, line.token_version)
+        found.append(Shop(line.origin, token, line.pay_to, asset.units(line.most)))
+    return found

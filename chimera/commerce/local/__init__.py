@@ -1,0 +1,1 @@
+"""Payments with nothing configured: a chain, a signer and a shop on this machine, and money without worth."""
