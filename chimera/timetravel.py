@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph.constants import START, TASKS
 from langgraph.types import Send
 
+from chimera.commerce.of_mission import payments_of
 from chimera.core.contracts import Mission
 from chimera.core.errors import CheckpointNotFound
 from chimera.core.state import Plain
@@ -98,6 +99,7 @@ async def describe(app: "App", mission_id: str) -> dict[str, Any]:
         "usage": (await context.usage.total(mission_id)).plain(),
         "trail": await context.audit.of_mission(mission_id),
         "artifacts": [artifact.plain() for artifact in artifacts],
+        "payments": await payments_of(app.pool, mission_id),
     }
 
 

@@ -95,7 +95,7 @@ async def conclude(swarm: "ChimeraSwarm", result: "MissionResult", showing: Show
         notes = list(showing.notes)
         if document["reviewed_by_script"]:
             notes.append(f"Questions to a human were answered by the {SCRIPTED}.")
-        present(result, artifacts_of(swarm.app), notes=notes)
+        present(result, artifacts_of(swarm.app), notes=notes, payments=document["payments"])
         _say_what_is_open(result, document["open_reviews"])
     raise typer.Exit(exit_code(result))
 

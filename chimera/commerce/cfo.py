@@ -132,7 +132,7 @@ class CfoAgent:
             AuditEvent(
                 kind="money.verdict",
                 actor=ROLE,
-                mission_id=intent.asked.mission or None,
+                mission_id=intent.mission_id,
                 tenant=intent.asked.tenant,
                 data=verdict.plain(),
             )

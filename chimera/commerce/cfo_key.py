@@ -135,7 +135,7 @@ class CfoDesk:
         kept = await self._approvals.keep(made)
         data = {"intent": intent.id, "digest": intent.digest.hex(), "signer": kept.signer}
         await self._audit.append(
-            AuditEvent(kind="money.signed", actor=f"cfo:{self.address}", tenant=intent.asked.tenant, data=data)
+            AuditEvent("money.signed", f"cfo:{self.address}", intent.mission_id, intent.asked.tenant, data)
         )
         return kept
 

@@ -117,7 +117,7 @@ class Deciding:
         screened = await self.screening.screen(intent, self.clock.now())
         found = await self.findings.keep(intent, "screen", screened.plain())
         data = {"intent": intent.id, "digest": intent.digest.hex(), "payee": intent.asked.payee, **found}
-        await self.audit.append(AuditEvent(kind="money.screened", actor=BY, tenant=intent.asked.tenant, data=data))
+        await self.audit.append(AuditEvent("money.screened", BY, intent.mission_id, intent.asked.tenant, data))
         if found["action"] == "reject":
             why = "; ".join(str(one["said"]) for one in found["findings"] if one["action"] == "reject")
             return await self.refuse(intent_id, by=BY, why=why)
@@ -222,7 +222,7 @@ class Deciding:
         else:
             return intent.state
         data = {"intent": intent.id, "digest": intent.digest.hex(), "was": str(intent.state), "reason": why[:1_000]}
-        await self.audit.append(AuditEvent(kind="money.refused", actor=by, tenant=intent.asked.tenant, data=data))
+        await self.audit.append(AuditEvent("money.refused", by, intent.mission_id, intent.asked.tenant, data))
         return (await self.ledger.intent(intent_id)).state
 
     async def _signature(self, intent: Intent) -> None:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from chimera.core.errors import InputError
+from chimera.core.ids import canonical_id
 
 MOST_TTL_S = 30 * 86_400
 _REQUEST, _INTENT = "chimera-request-1", "chimera-intent-1"
@@ -134,6 +135,14 @@ class Proposal:
         return {**found, "amount": str(self.amount), "fee_cap": str(self.fee_cap)}
 
 
+def mission_id_of(mission: str) -> str | None:
+    """The mission on whose record a payment is; one may be for something that has another kind of name."""
+    try:
+        return canonical_id(mission)
+    except InputError:
+        return None
+
+
 @dataclass(frozen=True)
 class Intent:
     """A proposal that is written down: its id, expiry and digest, and the state that it is in."""
@@ -147,6 +156,11 @@ class Intent:
     why: str
     created_at: datetime
     moved_at: datetime
+
+    @property
+    def mission_id(self) -> str | None:
+        """The mission that the payment is for, if it is for one."""
+        return mission_id_of(self.asked.mission)
 
     def computed(self) -> bytes:
         """The digest, computed from what the intent says; it differs from ``digest`` where a row was tampered with."""

@@ -72,7 +72,7 @@ async def guard_payment(state: PaymentState, runtime: Runtime[Any]) -> dict[str,
             "asset": asked.asset,
             "units": str(asked.amount),
         },
-        mission_id=asked.mission or None,
+        mission_id=intent.mission_id,
         mission=Mission(goal="pay", tenant=asked.tenant),
     )
     decision = await services.gateway.validate_request(asked.agent, request)
@@ -111,7 +111,7 @@ async def guard_receipt(state: PaymentState, runtime: Runtime[Any]) -> dict[str,
             AuditEvent(
                 kind="money.paid",
                 actor=intent.moved_by,
-                mission_id=intent.asked.mission or None,
+                mission_id=intent.mission_id,
                 tenant=intent.asked.tenant,
                 data={**data, **units},
             )

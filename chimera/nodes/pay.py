@@ -86,7 +86,7 @@ async def deliver_payment(state: PaymentState, runtime: Runtime[Context]) -> dic
             AuditEvent(
                 kind="money.undelivered",
                 actor=BY,
-                mission_id=intent.asked.mission or None,
+                mission_id=intent.mission_id,
                 tenant=intent.asked.tenant,
                 data=data,
             )

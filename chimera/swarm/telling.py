@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from chimera.app import App
+from chimera.commerce.of_mission import payments_of
 from chimera.core.contracts import MissionResult
 from chimera.review.reviewers import SCRIPTED
 
@@ -16,11 +17,14 @@ def document(result: MissionResult, artifacts: Path, **more: Any) -> dict[str, A
 
 
 async def told(app: App, result: MissionResult, **more: Any) -> dict[str, Any]:
-    """The document of a result, with who answered its questions and which are open."""
+    """The document of a result, with who answered its questions, which are open, and what was paid."""
     rows = await app.context.reviews.of_mission(result.mission_id)
     scripted = any(row["decision"] and row["decision"].get("reviewer") == SCRIPTED for row in rows)
     open_items = [str(row["id"]) for row in rows if row["state"] == "open"]
-    return document(result, artifacts_of(app), reviewed_by_script=scripted, open_reviews=open_items, **more)
+    paid = await payments_of(app.pool, result.mission_id)
+    return document(
+        result, artifacts_of(app), reviewed_by_script=scripted, open_reviews=open_items, payments=paid, **more
+    )
 
 
 def artifacts_of(app: App) -> Path:

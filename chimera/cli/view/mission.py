@@ -9,6 +9,7 @@ from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.text import Text
 
+from chimera.cli.view.outcome import payment_lines
 from chimera.cli.view.progress import Progress, TaskProgress
 from chimera.cli.view.tables import audit_table, table
 from chimera.cli.view.text import clean, count, line, moment, short, size
@@ -46,6 +47,7 @@ def mission_view(found: Data, artifacts: Path) -> Iterator[RenderableType]:
     usage = Usage.model_validate(found["usage"])
     tokens = f"{usage.tokens_in:,} tokens in, {usage.tokens_out:,} out"
     yield _head("Cost", f"{usage.cost}  ({count(usage.calls, 'model call')}, {tokens})")
+    yield from _list("Payments", [text for one in found["payments"] for text in payment_lines(one)])
     if result.get("provider"):
         yield _head("Made by", line(result["provider"], 100))
     yield from _trail(found["trail"])

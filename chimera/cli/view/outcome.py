@@ -1,8 +1,9 @@
 """The result of a mission: for people on stdout, for machines as a document, for shells as an exit code."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markdown import Markdown
@@ -39,9 +40,15 @@ def exit_code(result: MissionResult) -> int:
     return EXITS.get(result.status, 1)
 
 
-def present(result: MissionResult, artifacts: Path, *, notes: Iterable[str] = ()) -> None:
+def present(
+    result: MissionResult,
+    artifacts: Path,
+    *,
+    notes: Iterable[str] = (),
+    payments: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Show the result: a panel on a terminal, plain paragraphs in a pipe. ``notes`` go above it."""
-    facts = _facts(result, artifacts / result.mission_id)
+    facts = _facts(result, artifacts / result.mission_id, payments)
     if not sys.stdout.isatty():
         _plain(result, facts, notes)
         return
@@ -84,7 +91,7 @@ def _plain(result: MissionResult, facts: list[tuple[str, list[str]]], notes: Ite
     write_text("\n".join(paragraphs))
 
 
-def _facts(result: MissionResult, folder: Path) -> list[tuple[str, list[str]]]:
+def _facts(result: MissionResult, folder: Path, payments: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     usage = result.usage
     tokens = f"{count(usage.calls, 'model call')}, {usage.tokens_in:,} tokens in, {usage.tokens_out:,} out"
     facts = [
@@ -95,10 +102,23 @@ def _facts(result: MissionResult, folder: Path) -> list[tuple[str, list[str]]]:
         ("Confidence", [f"{result.confidence:.2f}"] if result.answer else []),
         ("Made by", [badge(result.provider)] if result.provider else []),
         ("Cost", [f"{usage.cost} ({tokens})"]),
+        ("Payments", [text for one in payments for text in payment_lines(one)]),
         ("Trail", [result.trail] if result.trail else []),
         ("Mission", [result.mission_id]),
     ]
     return [(name, lines) for name, lines in facts if lines]
+
+
+def payment_lines(one: Mapping[str, Any]) -> list[str]:
+    """A payment in a few lines: how far it came, who decided, and where it can be seen."""
+    made = one["state"] in ("captured", "delivered", "paid_undelivered", "refunded")
+    head = f"{one['amount']} to {line(one['payee'], 60)}: {str(one['state']).replace('_', ' ')}"
+    why = "" if made or not one["why"] else f" ({line(one['why'], 200)})"
+    agreed = f"; agreed: {', '.join(line(name, 60) for name in one['agreed'])}" if one["agreed"] else ""
+    lines = [head + why, f"  by the CFO: {line(one['cfo'] or 'no verdict', 120)}{agreed}"]
+    if one["transaction"]:
+        lines.append(f"  transaction {line(one['transaction'], 70)}{' on the local chain' if one['local'] else ''}")
+    return [*lines, *(["  a chain on this machine: its money is worth nothing"] if one["local"] and made else [])]
 
 
 def _artifact(item: Artifact, folder: Path) -> str:

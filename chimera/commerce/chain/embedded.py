@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from chimera.commerce.assets import Asset, on_chain
+from chimera.commerce.chain.local import LOCAL_CHAIN
 from chimera.commerce.chain.rpc import RpcChain
 from chimera.commerce.wallet.calldata import transfer_call
 from chimera.core.errors import ChainDown, ExtraMissing
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from eth_tester import EthereumTester
     from web3 import AsyncWeb3
 
-LOCAL_CHAIN = 131_277_322_940_537
-"""The id that eth-tester gives its chain."""
 COIN = on_chain("ETH", LOCAL_CHAIN, 18)
 TOKEN_DECIMALS = 6
 _SUPPLY = 10**15

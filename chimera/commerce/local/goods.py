@@ -3,19 +3,9 @@
 GOODS: dict[str, object] = {
     "/reports/teams": {
         "report": [
-            {
-                "project": "northwind/agent-kit",
-                "maintainers": 14,
-                "open_positions": 3,
-                "note": "two full-time since May",
-            },
-            {
-                "project": "lumen-labs/vector-bench",
-                "maintainers": 5,
-                "open_positions": 0,
-                "note": "kept up by one company",
-            },
-            {"project": "harbor/queue-lite", "maintainers": 2, "open_positions": 1, "note": "looks for a successor"},
+            {"project": "Quillfern", "maintainers": 6, "open positions": 2, "note": "two full-time since May"},
+            {"project": "Nimbrook", "maintainers": 2, "open positions": 1, "note": "looks for a second reviewer"},
+            {"project": "Gritwake", "maintainers": 11, "open positions": 0, "note": "kept up by one company"},
         ]
     }
 }

@@ -11,7 +11,7 @@ from chimera.commerce.x402.selling import Paid, Price, Till
 from chimera.core.errors import StoreUnavailable
 from chimera.core.tasks import stop
 
-START_S = 10.0
+START_S, STOP_S = 10.0, 5.0
 Goods = Mapping[str, Any]
 """What is sold, by path: a JSON document each."""
 
@@ -29,7 +29,7 @@ async def open_shop(goods: Goods, price: Price, till: Till) -> AsyncGenerator[st
             yield
 
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(Paid(shelf(goods), price, till), lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(Paid(shelf(goods), price, till), interface="asgi3", lifespan="off", log_config=None, access_log=False)
     server = Web(config)
     serving = asyncio.create_task(server.serve([listening]))
     try:
@@ -40,7 +40,8 @@ async def open_shop(goods: Goods, price: Price, till: Till) -> AsyncGenerator[st
                 await asyncio.sleep(0.02)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.should_exit = server.force_exit = True
+        await asyncio.wait({serving}, timeout=STOP_S)  # it closes its socket by itself, and only then
         await stop(serving)
         listening.close()
 

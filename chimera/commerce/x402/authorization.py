@@ -12,7 +12,7 @@ from chimera.commerce.x402.offers import Token
 from chimera.core.errors import OfferRefused
 
 MOST_VALID_S = 100
-"""How long a signed authorisation is good, however long the seller asks for: less than the signer allows, as clocks differ."""
+"""How long a signed authorisation is good, however long the seller asks for: less than the signer allows."""
 LEAST_VALID_S = 20
 """With less left before the payment expires, nothing is signed any more."""
 _NUMBER = "chimera-x402-1"

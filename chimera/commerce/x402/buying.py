@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from chimera.commerce.intents import FINAL, Intent, IntentState
+from chimera.commerce.intents import FINAL, Intent, IntentState, mission_id_of
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.x402.asking import Answer, Asker
 from chimera.commerce.x402.authorization import authorization_for, check_signature
@@ -23,14 +23,12 @@ from chimera.commerce.x402.wanted import Purchase, Wanted, proposal_for
 from chimera.commerce.x402.wire import payload_of, write_payload
 from chimera.core.errors import (
     ChimeraError,
-    InputError,
     IntentConflict,
     NotDelivered,
     OfferRefused,
     OutcomeUnknown,
     PriceChanged,
 )
-from chimera.core.ids import canonical_id
 from chimera.store.audit import AuditEvent, AuditLog
 
 TRIES = 3
@@ -288,21 +286,13 @@ class Buyer:
 
     async def _refused(self, wanted: Wanted, rule: str) -> None:
         data = {"origin": origin_of(wanted.request.url), "rule": rule}
-        event = AuditEvent("money.offer-refused", wanted.agent, _mission(wanted.mission), wanted.tenant, data)
+        event = AuditEvent("money.offer-refused", wanted.agent, mission_id_of(wanted.mission), wanted.tenant, data)
         await self._p.audit.append(event)
 
     def _event(self, kind: str, intent: Intent, **data: str | bool) -> AuditEvent:
         asked = intent.asked
         about = {"intent": intent.id, "asset": asked.asset, "amount": str(asked.amount), "payee": asked.payee, **data}
-        return AuditEvent(kind, asked.agent, _mission(asked.mission), asked.tenant, about)
-
-
-def _mission(text: str) -> str | None:
-    """The mission on whose record it is; a payment may be for something that has another kind of name."""
-    try:
-        return canonical_id(text)
-    except InputError:
-        return None
+        return AuditEvent(kind, asked.agent, intent.mission_id, asked.tenant, about)
 
 
 def _free(answer: Answer | None) -> Goods:
