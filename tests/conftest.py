@@ -23,11 +23,14 @@ from psycopg.conninfo import make_conninfo
 
 from chimera.core.clock import SystemClock
 from chimera.core.errors import StoreError
+from chimera.core.recursion import keep_recursion_limit
 from chimera.core.settings import Settings
 from chimera.store.embedded import EmbeddedServers, Endpoints
 from chimera.store.migrate import migrate
 from chimera.store.postgres import Pool, open_pool
 from chimera.store.principals import Principal, PrincipalKind, PrincipalStore
+
+keep_recursion_limit()  # as in every process that pays
 
 for name in [name for name in os.environ if name.startswith("CHIMERA_") and name != "CHIMERA_DATA"]:
     del os.environ[name]  # a developer's own settings must not decide what the tests see

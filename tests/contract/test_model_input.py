@@ -31,8 +31,9 @@ HOMONYMS = {
     "tools/discovery/ranking.py": frozenset({"predict"}),
     "sync.py": frozenset({"stream"}),
     "store/audit/signing.py": frozenset({"generate"}),
+    "commerce/x402/asking.py": frozenset({"stream"}),
 }
-"""These run graphs, tell of events, make keys and rank tools by methods of the same names."""
+"""These run graphs, tell of events, make keys, rank tools and read answers of sellers by methods of the same names."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

@@ -44,6 +44,7 @@ def test_whoever_asks_a_model_uses_it() -> None:
     }
     users = {name for name, tree in modules() if any(node.name == "Marks" for node in _imported(tree))}
     assert askers == {
+        "commerce/cfo.py",
         "guards/extraction/extractor.py",
         "nodes/judge.py",
         "nodes/orchestrator.py",

@@ -145,4 +145,4 @@ async def test_text_that_leaves_loses_the_links_that_came_from_nowhere(declared:
 
 
 async def test_the_shipped_manifests_are_those_of_tools_that_there_are() -> None:
-    assert set(read_manifests(shipped_policy().text)) == {"files__write_artifact"}
+    assert set(read_manifests(shipped_policy().text)) == {"files__write_artifact", BUY, PAY}

@@ -29,7 +29,8 @@ async def open_shop(goods: Goods, price: Price, till: Till) -> AsyncGenerator[st
             yield
 
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(Paid(shelf(goods), price, till), interface="asgi3", lifespan="off", log_config=None, access_log=False)
+    app = Paid(shelf(goods), price, till)
+    config = uvicorn.Config(app, interface="asgi3", lifespan="off", log_config=None, access_log=False)
     server = Web(config)
     serving = asyncio.create_task(server.serve([listening]))
     try:
