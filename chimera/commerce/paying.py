@@ -7,6 +7,7 @@ same bytes. What an endpoint says is a hint; what counts is a receipt with enoug
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from chimera.commerce.chain.port import Chain, Fees, Sent
 from chimera.commerce.intents import FINAL, SPENT, Intent, IntentState
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.receipts import Paid, check_receipt
+from chimera.commerce.shares import SHARE, shares_of
 from chimera.commerce.signing import Signing, ToSign
 from chimera.commerce.wallet.approval import Signatures, approval_of
 from chimera.commerce.wallet.client import Signer
@@ -36,11 +38,14 @@ PAYER = "chimera:payer"
 TOKEN_GAS = 100_000
 _S = IntentState
 _OPEN = (_S.RESERVED, _S.SIGNED, _S.BROADCAST, _S.UNKNOWN, _S.CONFIRMED, _S.QUARANTINED, _S.FAILED)
-_UNFINISHED = """
-    SELECT i.id FROM intents AS i WHERE i.chain_id = %s AND i.state = ANY (%s) AND i.id > %s
+_UNFINISHED = f"""
+    SELECT i.id, i.state FROM intents AS i WHERE i.chain_id = %s AND i.state = ANY (%s) AND i.id > %s
         AND NOT EXISTS (SELECT FROM x402_payments AS p WHERE p.intent = i.id) -- those go their own way
+        AND (%s::integer[] IS NULL OR {SHARE} = ANY (%s))
     ORDER BY i.id LIMIT %s
-"""
+"""  # noqa: S608 - of constants
+_FEES_S = 1.0
+"""How long payments that are signed at the same time share a look at what gas costs."""
 _TENANTS = "SELECT DISTINCT tenant FROM wallets WHERE chain_id = %s ORDER BY tenant"
 
 
@@ -86,6 +91,8 @@ class Payer:
         self._known: dict[tuple[str, str], str] = {}
         self._told: set[tuple[str, str]] = set()
         self._look_at = 0.0
+        self._waits: dict[str, tuple[int, float]] = {}
+        self._fees: tuple[float, Fees] | None = None
 
     async def pay(self, intent_id: str) -> IntentState:
         """Make an approved payment, or go on with it, and return how far it came when it ends or the time is up.
@@ -127,39 +134,47 @@ class Payer:
         intent = await self._ledger.intent(intent_id)
         return intent.state in FINAL | SPENT | {_S.QUARANTINED}
 
-    async def turn(self, at_once: int = 500, *, begin: bool = True) -> int:
+    async def turn(self, at_once: int = 500, *, begin: bool = True, shares: Sequence[int] | None = None) -> int:
         """Go on with all payments under way, end what has expired, seal the books; how many are under way.
 
         ``begin``: sign those too that are reserved; where a guard stands before a payment, that is for the guard.
+        ``shares``: only with those of some wallets (``shares.py``), because others go on with the rest.
         """
         after, count = "00000000-0000-0000-0000-000000000000", 0
         states = [str(state) for state in _OPEN if begin or state is not _S.RESERVED]
-        while rows := await fetch(self._pool, _UNFINISHED, (self._chain.chain_id, states, after, at_once)):
+        mine = None if shares is None else list(shares)
+        waits, self._waits, head = self._waits, {}, None
+        while rows := await fetch(self._pool, _UNFINISHED, (self._chain.chain_id, states, after, mine, mine, at_once)):
+            head = await self._chain.head() if head is None else head
             seats = asyncio.Semaphore(self._patience.at_once)
             async with asyncio.TaskGroup() as tasks:
                 for row in rows:
-                    tasks.create_task(self._step_in(seats, str(row["id"])))
+                    intent_id = str(row["id"])
+                    if row["state"] == _S.BROADCAST and _too_early(waits.get(intent_id), head):
+                        self._waits[intent_id] = waits[intent_id]
+                    else:
+                        tasks.create_task(self._step_in(seats, intent_id, head))
             after, count = str(rows[-1]["id"]), count + len(rows)
-        await self._ledger.reap()
-        if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + self._patience.look_s
-            await self.check_wallets()
-            for row in await fetch(self._pool, _TENANTS, (self._chain.chain_id,)):
-                await self._ledger.seal(str(row["tenant"]))
+        if mine is None or 0 in mine:
+            await self._look_after()
         return count
 
-    async def run(self, ended: asyncio.Event) -> None:
-        """Go on with what is signed until ``ended`` is set; what fails in one turn is tried in the next."""
-        while not ended.is_set():
-            try:
-                await self.turn(begin=False)
-            except* ChimeraError:
-                self._told.clear()  # said again in the next turn
-            try:
-                async with asyncio.timeout(self._patience.poll_s):
-                    await ended.wait()
-            except TimeoutError:
-                continue
+    async def run(self, ended: asyncio.Event, *, begin: bool = False) -> None:
+        """Go on with what is signed until ``ended`` is set; what fails in one turn is tried in the next.
+
+        The payments are shared with all who do. ``begin``: as of :meth:`turn`.
+        """
+        async with shares_of(self._pool, self._chain.chain_id) as shares:
+            while not ended.is_set():
+                try:
+                    await self.turn(begin=begin, shares=await shares.mine())
+                except* ChimeraError:
+                    self._told.clear()  # said again in the next turn
+                try:
+                    async with asyncio.timeout(self._patience.poll_s):
+                        await ended.wait()
+                except TimeoutError:
+                    continue
 
     async def wallet(self, tenant: str, agent: str) -> Wallet:
         """The wallet of an agent, made with the first payment or before."""
@@ -192,8 +207,19 @@ class Payer:
                 found.append(why)
         return found
 
-    async def _step_in(self, seats: asyncio.Semaphore, intent_id: str) -> None:
+    async def _look_after(self) -> None:
+        """End what has expired and, now and then, look at the wallets and seal the books."""
+        await self._ledger.reap()
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + self._patience.look_s
+            await self.check_wallets()
+            for row in await fetch(self._pool, _TENANTS, (self._chain.chain_id,)):
+                await self._ledger.seal(str(row["tenant"]))
+
+    async def _step_in(self, seats: asyncio.Semaphore, intent_id: str, head: int) -> None:
+        """Do the next thing for a payment; one that waits for the chain is looked at again with the next block."""
         async with seats:
+            self._waits[intent_id] = (head + 1, time.monotonic() + self._patience.resend_s)
             try:
                 await self.step(intent_id)
             except ChimeraError as error:  # one payment's; the others go on
@@ -206,7 +232,9 @@ class Payer:
         match intent.state:
             case _S.RESERVED:
                 await self._sign(intent)
-            case _S.SIGNED | _S.UNKNOWN:
+            case _S.SIGNED:  # where it was sent all the same, the endpoints say so
+                await self._broadcast(intent)
+            case _S.UNKNOWN:
                 if (final := await self._confirm(intent)) is None:
                     await self._broadcast(intent)
                 return final is not False
@@ -227,7 +255,7 @@ class Payer:
     async def _sign(self, intent: Intent) -> None:
         approval = await approval_of(intent, self._signatures)
         wallet = await self.wallet(intent.asked.tenant, intent.asked.agent)
-        gas = gas_for(intent, await self._chain.fees())
+        gas = gas_for(intent, await self._fees_now())
         try:
             await self._signing.sign(ToSign(intent, approval, self._chain.chain_id, wallet.address, gas))
         except WrongState:  # somebody else was faster: it is signed
@@ -303,6 +331,8 @@ class Payer:
             if receipt is None:
                 continue
             if receipt.depth < self._patience.depth:
+                if intent.id in self._waits:
+                    self._waits[intent.id] = (receipt.block + self._patience.depth - 1, self._waits[intent.id][1])
                 await self._move(intent, _S.BROADCAST, _S.SIGNED, _S.UNKNOWN)
                 return False
             checked = await check_receipt(self._chain, made, receipt)
@@ -354,9 +384,21 @@ class Payer:
             data = {"agent": agent, "about": about, "why": why[:300], "chain": self._chain.chain_id}
             await self._audit.append(AuditEvent(kind="money.alarm", actor=PAYER, tenant=tenant, data=data))
 
+    async def _fees_now(self) -> Fees:
+        """What gas costs, as of a moment ago."""
+        if self._fees is None or self._fees[0] < time.monotonic():
+            fees = await self._chain.fees()
+            self._fees = (time.monotonic() + _FEES_S, fees)
+        return self._fees[1]
+
     async def _now(self) -> datetime:
         (row,) = await fetch(self._pool, "SELECT clock_timestamp() AS now")
         return row["now"]
+
+
+def _too_early(wait: tuple[int, float] | None, head: int) -> bool:
+    """Whether nothing can have changed for a payment that waits for a block, and it is not yet sent again either."""
+    return wait is not None and head < wait[0] and time.monotonic() < wait[1]
 
 
 def gas_for(intent: Intent, fees: Fees) -> Gas:

@@ -1,1 +1,1 @@
-"""What payments cost: reserving, beside the ways that are usual."""
+"""What payments cost: reserving and paying, beside the ways that are usual, and while everything fails."""

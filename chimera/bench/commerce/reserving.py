@@ -70,7 +70,7 @@ async def reserving(*, quick: bool) -> dict[str, float]:
         "reserve_wait_p99_ms": round(median(rate.p99_ms for rate in ours), 2),
         "overspent_budgets": overspent,
         "ledger_faults": faults,
-        "naive_overspend_units": naive,
+        "naive_read_overspend_units": naive,
     }
 
 

@@ -103,7 +103,7 @@ def mesh_command(quick: Quick = False, json: Json = False) -> None:
 
 @app.command("commerce")
 def commerce_command(quick: Quick = False, json: Json = False) -> None:
-    """Measure reserving money beside row locks from the client, and that no budget is overspent."""
+    """Measure reserving and paying beside the usual ways, and that no money is lost while everything fails."""
     from chimera.bench.commerce.run import main_commerce
 
     raise typer.Exit(main_commerce(quick=quick, as_json=json))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from chimera.commerce.chain.endpoint import http_provider
 from chimera.commerce.chain.port import TRANSFER_TOPIC, Fees, Receipt, Sending, Sent, Transfer
 from chimera.core.errors import ChainDisagrees, ChainDown, ConfigError, ExtraMissing
 
@@ -165,12 +166,12 @@ async def connect_chain(urls: Sequence[str], chain_id: int, answer_s: float = AN
     if not urls:
         raise ConfigError("a chain needs at least one endpoint, and two to compare")
     try:
-        from web3 import AsyncHTTPProvider, AsyncWeb3
+        from web3 import AsyncWeb3
         from web3.middleware import ExtraDataToPOAMiddleware
     except ImportError:
         raise ExtraMissing("chains need the extra 'commerce'", remedy="pip install 'chimera-swarm[commerce]'") from None
     logging.getLogger("web3").setLevel(logging.WARNING)  # below that it writes URLs, which hold keys
-    endpoints: list[Any] = [AsyncWeb3(AsyncHTTPProvider(url, exception_retry_configuration=None)) for url in urls]
+    endpoints: list[Any] = [AsyncWeb3(http_provider(url)) for url in urls]
     for w3 in endpoints:
         w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
     chain = RpcChain(endpoints, chain_id, answer_s)
