@@ -8,6 +8,7 @@ import hashlib
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import cast
 
 from chimera.core.errors import StoreError
 from chimera.store.postgres import Connection, Pool, connect, store_errors
@@ -45,7 +46,7 @@ class Shares:
         """
         try:
             if self._connection is None:
-                self._connection = await connect(self._pool.conninfo)
+                self._connection = await connect(cast("str", self._pool.conninfo))
                 async with store_errors():
                     await self._connection.execute(b"SELECT pg_advisory_lock_shared(%s, %s)", (self._place, _HERE))
             async with store_errors():

@@ -20,7 +20,7 @@ SIZE = Size(
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_no_money_is_lost_while_everything_fails() -> None:
-    found = paying(quick=True, size=SIZE)
+    found = paying(SIZE)
     assert found["proposed"] == 80
     assert found["expected_units"] > 0
     assert found["captured_units"] == found["chain_units"] == found["wallet_units"] == found["expected_units"]

@@ -28,14 +28,14 @@ _UNKNOWN, _FAILED = -32_601, -32_000
 
 
 class Endpoints:
-    """Answers for a node. ``faults``: of each kind, how many of 1,000 requests."""
+    """Answers for a node. ``faults``: of each kind, how many of 10,000 requests."""
 
     def __init__(self, node: Node, seed: int, block_s: float) -> None:
         self.node = node
         self.block_s = block_s
         self._pick = random.Random(seed)
-        self.faults = dict.fromkeys(KINDS, 0)
-        self.done = dict.fromkeys(KINDS, 0)
+        self.faults: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self.done: dict[str, int] = dict.fromkeys(KINDS, 0)
         self.mined = 0
 
     async def attend(self, request: web.Request, endpoint: int) -> web.StreamResponse:
@@ -66,7 +66,7 @@ class Endpoints:
             await asyncio.sleep(max(due - loop.time(), 0.01))
 
     def _fault(self) -> str | None:
-        drawn = self._pick.randrange(1_000)
+        drawn = self._pick.randrange(10_000)
         for kind, often in self.faults.items():
             if drawn < often:
                 return kind

@@ -11,15 +11,15 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chimera.bench.commerce.naive import naive
 from chimera.bench.commerce.one_by_one import CALLERS, OneByOne
 from chimera.bench.commerce.plan import DEEPEST, DEPTH, Plan
-from chimera.bench.commerce.processes import GONE
+from chimera.bench.commerce.processes import GONE, doom_list
 from chimera.bench.commerce.scene import UNITS, Scene, open_scene
 from chimera.bench.commerce.sums import ENDED, on_chain, summed
-from chimera.bench.commerce.worker import go_of
+from chimera.bench.commerce.worker import STEPS, go_of
 from chimera.bench.fleet.restarts import restart_postgres
 from chimera.commerce.intents import SPENT
 from chimera.core.errors import StoreError
@@ -37,11 +37,12 @@ __all__ = [
     "WORKERS",
     "Size",
     "paying",
+    "sized",
 ]
 SEED = 20_261_123
 BLOCK_S = 1.0
-FAULTS = {"refuse": 20, "lose": 40, "hang": 1, "lie": 20}
-"""Of each kind, of 1,000 requests to an endpoint."""
+FAULTS = {"refuse": 200, "lose": 400, "hang": 2, "lie": 200}
+"""Of each kind, of 10,000 requests to an endpoint."""
 SPEED_AGENTS = 32
 _LOOK_S, _STORM_S, _SPEED_S = 0.25, 3_000.0, 300.0
 _PROGRESS = """
@@ -70,19 +71,27 @@ class Size:
 
 
 FULL = Size(1_000, 10_000, 20, 12, 28, 5, 3, 12, 400, 30, 20, 10)
-QUICK = Size(50, 300, 3, 2, 3, 1, 1, 2, 60, 8, 10, 5)
+QUICK = Size(50, 200, 2, 1, 3, 1, 1, 2, 60, 6, 20, 10)
 WORKERS = 2
 
 
-def paying(*, quick: bool, size: Size | None = None) -> dict[str, float]:
+def sized(payments: int, *, quick: bool) -> Size:
+    """The size of a run; ``payments``: instead of its own, with an agent for each ten."""
+    size = QUICK if quick else FULL
+    if not payments:
+        return size
+    agents = max(size.tenants, payments // 10)
+    return replace(size, agents=agents, payments=agents * 10)
+
+
+def paying(size: Size) -> dict[str, float]:
     """The figures."""
-    size = size or (QUICK if quick else FULL)
     return asyncio.run(_paying(size))
 
 
 async def _paying(size: Size) -> dict[str, float]:
     plan = Plan(SEED, size.tenants, size.agents, size.payments, WORKERS)
-    async with open_scene(plan, size.dooms, BLOCK_S, size.naive_agents, SPEED_AGENTS) as scene:
+    async with open_scene(plan, BLOCK_S, size.naive_agents, SPEED_AGENTS) as scene:
         _say("wallets have their money")
         usual = await _usual_rate(scene, size.usual)
         _say(f"one at a time: {usual:.2f} payments/s")
@@ -140,9 +149,12 @@ async def _storm(scene: Scene, size: Size) -> dict[str, float]:
     known = {"worker": sum(each.killed for each in scene.workers), "signer": scene.signer.killed}
     counts = {"postgres_restarts": 0, "reorgs": 0}
     coming = _faults(scene, size, pick, counts)
+    scene.fates.extend(doom_list(STEPS, pick)[: size.dooms])
     total = sum(plan.made(tenant) for tenant in range(plan.tenants))
     await scene.node.order("bench_faults", FAULTS)
     await asyncio.to_thread(go_of(scene.place).touch)
+    for worker in scene.workers:  # those that come after them die at named steps
+        await worker.kill()
     said, until = -1, time.monotonic() + _STORM_S
     while time.monotonic() < until:
         await asyncio.sleep(_LOOK_S)

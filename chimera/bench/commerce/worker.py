@@ -42,7 +42,7 @@ STEPS = (
 )  # fmt: skip
 """Where a worker can be told to die."""
 AT_ONCE = 24
-POOL, ANSWER_S, AGAIN_S, LOOK_S = 12, 4.0, 0.5, 0.1
+POOL, ANSWER_S, AGAIN_S, LOOK_S = 12, 3.0, 0.5, 0.1
 
 
 class NoModel:

@@ -102,8 +102,12 @@ def mesh_command(quick: Quick = False, json: Json = False) -> None:
 
 
 @app.command("commerce")
-def commerce_command(quick: Quick = False, json: Json = False) -> None:
+def commerce_command(
+    payments: Annotated[int, typer.Option("--payments", metavar="N", min=0, help="Instead of 10,000.")] = 0,
+    quick: Quick = False,
+    json: Json = False,
+) -> None:
     """Measure reserving and paying beside the usual ways, and that no money is lost while everything fails."""
     from chimera.bench.commerce.run import main_commerce
 
-    raise typer.Exit(main_commerce(quick=quick, as_json=json))
+    raise typer.Exit(main_commerce(payments=payments, quick=quick, as_json=json))

@@ -22,6 +22,8 @@ ANSWER_S = 20.0
 _BALANCE_OF = "0x70a08231"
 _WORD_DIGITS = 64
 _TOPICS = 3
+_NOT_NEEDED = ("gas_price_strategy", "ens_name_to_address", "validation", "gas_estimate")
+"""What web3 does to transactions that it makes, and to names; for it, each call asks for the chain's id once more."""
 _SAYS: tuple[tuple[str, Sent], ...] = (
     ("already known", Sent.KNOWN),
     ("already imported", Sent.KNOWN),
@@ -174,6 +176,8 @@ async def connect_chain(urls: Sequence[str], chain_id: int, answer_s: float = AN
     endpoints: list[Any] = [AsyncWeb3(http_provider(url)) for url in urls]
     for w3 in endpoints:
         w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+        for name in _NOT_NEEDED:
+            w3.middleware_onion.remove(name)
     chain = RpcChain(endpoints, chain_id, answer_s)
     try:
         await chain.check()
