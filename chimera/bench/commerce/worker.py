@@ -140,7 +140,7 @@ async def work(plan: Plan, index: int, go: Path, doomed: list[str]) -> None:
             watching = asyncio.create_task(end_with_parent())
             async with asyncio.TaskGroup() as group:
                 proposing = group.create_task(propose_all(plan, deciding, index, go))
-                await payer.run(ended)
+                await payer.run(ended, begin=True)
                 await stop(proposing)
             await stop(watching)
     finally:
