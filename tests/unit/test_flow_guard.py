@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chimera.core.contracts import Decision, Mission, Task
+from chimera.core.contracts import BUY, PAY, Decision, Mission, Task
 from chimera.guards.policy.document import shipped_policy
 from chimera.guards.provenance.guard import FlowGuard
 from chimera.guards.provenance.manifest import read_manifests
