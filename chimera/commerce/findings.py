@@ -29,7 +29,10 @@ class Finding:
 def strictest(findings: list[Finding]) -> Action:
     """The strictest action of some findings; a note if there is nothing else."""
     found = {one.action for one in findings}
-    return next((action for action in reversed(STRICTNESS) if action in found), "note")
+    for action in reversed(STRICTNESS):
+        if action in found:
+            return action
+    return "note"
 
 
 class FindingStore:

@@ -61,7 +61,7 @@ async def parts_of(plan: Plan, pool: Pool, chain: RpcChain, signer: SignerClient
     key = await asyncio.to_thread(load_key, Path(plan.cfo_key))
     missions = MissionStore(pool, plan.database_url)
     setup = PaymentSetup(plan.policy, cfo_key=key)
-    deciding = assemble(setup, Installed(pool, audit, models, missions, SystemClock(), new_id)).deciding
+    deciding = assemble(setup, Installed(pool, audit, models, missions, SystemClock(), new_id, settings)).deciding
     payer = Payer(pool, deciding.ledger, audit, chain, signer, deciding.approvals, patience())
     return deciding, payer
 

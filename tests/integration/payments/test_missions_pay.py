@@ -71,7 +71,11 @@ def till(
 ) -> Stage:
     """A stage with money, on a database of its own."""
     enrol(database_url, "ada")
-    monkeypatch.setattr("chimera.app.first_party", lambda _settings: [])  # pyright: ignore[reportUnknownLambdaType]
+
+    def none(_settings: Settings) -> list[Any]:
+        return []
+
+    monkeypatch.setattr("chimera.app.first_party", none)
     urls = {"database_url": database_url, "redis_url": endpoints.redis_url, "payments": "local"}
     return Stage(Settings.model_validate({"home": tmp_path / "home", **urls}), tmp_path)
 
