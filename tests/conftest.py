@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import select
 import signal
 import socket
@@ -51,7 +52,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Genera
     """The embedded servers of this session, shared by all its processes: their data folder and where they listen."""
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "home"
-    servers = EmbeddedServers(folder, idle_s=5)
+    servers = EmbeddedServers(folder, idle_s=5, durable=False)  # what needs the disk has servers of its own
     yield folder, asyncio.run(servers.acquire())
     asyncio.run(servers.release())
     with contextlib.suppress(StoreError):  # refused until the last worker has gone
@@ -70,38 +71,149 @@ def endpoints(embedded: tuple[Path, Endpoints]) -> Endpoints:
     return embedded[1]
 
 
+# What a test may have changed of a schema: each row of these that is there, by where it is and who wrote it.
+_CATALOGUES = {
+    **dict.fromkeys(("pg_class", "pg_proc", "pg_type", "pg_namespace"), "oid >= 16384"),
+    **dict.fromkeys(("pg_attribute", "pg_index"), "{first} >= 16384"),
+    **dict.fromkeys(
+        ("pg_attrdef", "pg_constraint", "pg_trigger", "pg_policy", "pg_rewrite", "pg_sequence", "pg_extension"), "true"
+    ),
+    **dict.fromkeys(("pg_default_acl", "pg_event_trigger", "pg_publication", "pg_largeobject_metadata"), "true"),
+    "pg_db_role_setting": "setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
+}
+_FIRST = {"pg_attribute": "attrelid", "pg_index": "indexrelid"}
+
+
+class Databases:
+    """Databases with the current schema: made once, and made ready again for the next test.
+
+    To copy a database takes a quarter of a second. One whose schema a test has changed is dropped. Each use has a name
+    of its own, so that what is left of an earlier test, and comes late, reaches nothing.
+    """
+
+    def __init__(self, endpoints: Endpoints, template: str) -> None:
+        self._endpoints, self._template = endpoints, template
+        self._spare: list[str] = []
+        with self._admin(template) as connection:
+            self._shape = self._shape_of(connection)
+            tables = self._names(connection, "relkind = 'r'")
+            sequences = self._names(connection, "relkind = 'S'")
+            self._rows = {table: rows for table in tables if (rows := self._copied(connection, table))}
+            said = [(name, *self._one(connection, f"SELECT last_value, is_called FROM {name}")) for name in sequences]
+        self._wipe = "; ".join(
+            [
+                "SET LOCAL session_replication_role = replica",  # no trigger and no reference keeps a row
+                *(f"DELETE FROM {table}" for table in tables),
+                *(f"SELECT setval('{name}', {value}, {called})" for name, value, called in said),
+            ]
+        )
+
+    def take(self) -> str:
+        """The name of a database that nobody has used, or that is as if nobody had."""
+        name = f"t_{uuid.uuid4().hex}"
+        with psycopg.connect(self._endpoints.database_url, autocommit=True) as connection:
+            if self._spare:
+                connection.execute(f'ALTER DATABASE "{self._spare.pop()}" RENAME TO "{name}"'.encode())
+            else:
+                connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self._template}"'.encode())
+        return name
+
+    def give_back(self, name: str) -> None:
+        """Make a database ready for the next one, or drop it."""
+        kept = f"spare_{uuid.uuid4().hex}"
+        try:
+            with psycopg.connect(self._endpoints.database_url, autocommit=True) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE datname = %s AND backend_type = 'client backend'",
+                    (name,),
+                )
+                connection.execute(f'ALTER DATABASE "{name}" RENAME TO "{kept}"'.encode())
+            if self._cleaned(kept):
+                self._spare.append(kept)
+                return
+        except psycopg.Error:  # whatever keeps it from being as it was
+            _drop(self._endpoints, name)
+        _drop(self._endpoints, kept)
+
+    def _cleaned(self, name: str) -> bool:
+        with self._admin(name) as connection:
+            if self._shape_of(connection) != self._shape:
+                return False
+            with connection.transaction():
+                connection.execute(self._wipe.encode())
+                for table, rows in self._rows.items():
+                    with connection.cursor().copy(f"COPY {table} FROM STDIN".encode()) as copy:
+                        copy.write(rows)
+        return True
+
+    def _admin(self, name: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(make_conninfo(self._endpoints.database_url, dbname=name, user="postgres"))
+
+    @staticmethod
+    def _one(connection: psycopg.Connection[Any], query: str) -> Any:
+        return connection.execute(query.encode()).fetchone()
+
+    @classmethod
+    def _shape_of(cls, connection: psycopg.Connection[Any]) -> Any:
+        counted = [
+            f"(SELECT (count(*), sum(hashtextextended(ctid::text || xmin::text, 0)))::text FROM {name} "
+            f"WHERE {which.format(first=_FIRST.get(name))})"
+            for name, which in _CATALOGUES.items()
+        ]
+        return cls._one(connection, f"SELECT {', '.join(counted)}")
+
+    @staticmethod
+    def _names(connection: psycopg.Connection[Any], which: str) -> list[str]:
+        query = f"SELECT oid::regclass::text FROM pg_class WHERE oid >= 16384 AND {which}"
+        return [name for (name,) in connection.execute(query.encode())]
+
+    @staticmethod
+    def _copied(connection: psycopg.Connection[Any], table: str) -> bytes:
+        with connection.cursor().copy(f"COPY {table} TO STDOUT".encode()) as copy:
+            return b"".join(bytes(part) for part in copy)
+
+
 @pytest.fixture(scope="session")
-def template_database(endpoints: Endpoints, worker_id: str) -> str:
-    """A database with the current schema, to be copied."""
-    name = f"template_{worker_id}"
+def databases(endpoints: Endpoints, worker_id: str) -> Databases:
+    """Databases with the current schema."""
+    template = f"template_{worker_id}"
     with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}"'.encode())
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        connection.execute(f'DROP DATABASE IF EXISTS "{template}"'.encode())
+        connection.execute(f'CREATE DATABASE "{template}"'.encode())
 
     async def fill() -> None:
-        async with open_pool(_named(endpoints.database_url, name), 2) as pool:
+        async with open_pool(_named(endpoints.database_url, template), 2) as pool:
             await migrate(pool)
 
     asyncio.run(fill())
-    return name
+    return Databases(endpoints, template)
 
 
 @pytest.fixture
 def empty_database_url(endpoints: Endpoints) -> Generator[str]:
     """A database of this test's own, without any table."""
-    yield from _database(endpoints, "template1")
+    name = f"t_{uuid.uuid4().hex}"
+    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    yield _named(endpoints.database_url, name)
+    _drop(endpoints, name)
 
 
 @pytest.fixture
-def database_url(endpoints: Endpoints, template_database: str) -> Generator[str]:
+def database_url(endpoints: Endpoints, databases: Databases) -> Generator[str]:
     """A database of this test's own, with the current schema."""
-    yield from _database(endpoints, template_database)
+    name = databases.take()
+    yield _named(endpoints.database_url, name)
+    databases.give_back(name)
 
 
 @pytest.fixture(scope="module")
-def shared_database_url(endpoints: Endpoints, template_database: str) -> Generator[str]:
+def shared_database_url(endpoints: Endpoints, databases: Databases) -> Generator[str]:
     """A database for all tests of a file whose missions do not see each other."""
-    yield from _database(endpoints, template_database)
+    name = databases.take()
+    yield _named(endpoints.database_url, name)
+    databases.give_back(name)
 
 
 @pytest.fixture
@@ -238,6 +350,19 @@ def settings(tmp_path: Path, database_url: str, endpoints: Endpoints) -> Setting
     )
 
 
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Gives a port that nobody listens on, and that the system gives nobody who does not ask for it by its number."""
+
+    def find() -> int:
+        while True:
+            port = 15_000 + secrets.randbelow(15_000)
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                return port
+
+    return find
+
+
 @pytest.fixture
 def clock() -> SystemClock:
     """The machine's clock."""
@@ -277,11 +402,7 @@ def child_environment(home: Path) -> Callable[..., dict[str, str]]:
     return build
 
 
-def _database(endpoints: Endpoints, template: str) -> Generator[str]:
-    name = f"t_{uuid.uuid4().hex}"
-    with psycopg.connect(endpoints.database_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
-    yield _named(endpoints.database_url, name)
+def _drop(endpoints: Endpoints, name: str) -> None:
     while not _dropped(endpoints, name):
         time.sleep(0.1)
 

@@ -23,7 +23,7 @@ import pytest
 import redis
 
 from chimera.core.errors import StoreError
-from chimera.store.embedded import EmbeddedServers
+from chimera.store.embedded import EmbeddedServers, Endpoints
 from chimera.store.embedded.account import account_for
 from chimera.store.embedded.layout import Layout
 from chimera.store.embedded.postgres import program
@@ -32,7 +32,7 @@ from chimera.store.embedded.processes import family
 USER = """
 import asyncio, sys
 from pathlib import Path
-from chimera.store.embedded import EmbeddedServers
+from chimera.store.embedded import EmbeddedServers, Endpoints
 from chimera.store.embedded.account import account_for
 
 async def main():
@@ -233,6 +233,13 @@ async def test_a_deep_odd_folder_works_beside_another_one_and_purge_removes_only
     assert plain.status().running
     await plain.release()
     await deep.purge()  # nothing there: nothing to do
+
+
+async def test_servers_that_need_not_be_durable_do_not_wait_for_the_disk(endpoints: Endpoints) -> None:
+    """What was committed outlives the server all the same: it is written before the answer, and not flushed."""
+    with psycopg.connect(endpoints.database_url) as connection:
+        for name, value in {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "on"}.items():
+            assert connection.execute("SELECT current_setting(%s)", (name,)).fetchone() == (value,)
 
 
 async def test_settings_that_durability_and_safety_rest_on(folder: Path) -> None:

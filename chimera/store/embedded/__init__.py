@@ -20,7 +20,8 @@ between processes is what this package does; each worker then creates a database
     @pytest.fixture(scope="session")
     def embedded(tmp_path_factory, worker_id):
         base = tmp_path_factory.getbasetemp()
-        servers = EmbeddedServers((base if worker_id == "master" else base.parent) / "servers", idle_s=5)
+        folder = (base if worker_id == "master" else base.parent) / "servers"
+        servers = EmbeddedServers(folder, idle_s=5, durable=False)
         yield asyncio.run(servers.acquire())
         asyncio.run(servers.release())
         with contextlib.suppress(StoreError):

@@ -42,9 +42,10 @@ _Server = postgres.Postgres | valkey.Valkey
 class Keeper:
     """The life of one set of servers."""
 
-    def __init__(self, layout: Layout, idle_s: float, lock: int) -> None:
+    def __init__(self, layout: Layout, idle_s: float, lock: int, *, durable: bool) -> None:
         self._layout = layout
         self._idle_s = idle_s
+        self._durable = durable
         self._lock = lock
         self._tick_s = min(1.0, max(0.05, idle_s / 10))
         self._servers: list[_Server] = []
@@ -82,7 +83,7 @@ class Keeper:
         account = account_for(layout, [postgres.program(), valkey.program()])
         for folder in (layout.run, layout.valkey):
             account.own(folder)
-        self._servers = [postgres.Postgres(layout, account), valkey.Valkey(layout, account)]
+        self._servers = [postgres.Postgres(layout, account, durable=self._durable), valkey.Valkey(layout, account)]
         for server in self._servers:
             if (pid := server.running(found)) is not None:
                 _log(f"{server.name} {pid} taken over")
@@ -187,8 +188,11 @@ class Keeper:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a keeper for the folder; the arguments are marker (for the process list), data folder, idle seconds."""
-    _marker, data_dir, idle_s = arguments
+    """Run a keeper for the folder; the arguments are marker (for the process list), data folder, idle seconds.
+
+    A fourth one, ``hasty``, has the servers not wait for the disk.
+    """
+    _marker, data_dir, idle_s, *more = arguments
     os.umask(0o077)
     if os.fork():
         os._exit(0)  # whoever started us collects this one; we belong to init
@@ -203,7 +207,7 @@ def main(arguments: list[str]) -> int:
         if lock is None:
             _report({"busy": True})
             return 0
-        Keeper(layout, float(idle_s), lock).run(lambda: _report({"ready": True}))
+        Keeper(layout, float(idle_s), lock, durable="hasty" not in more).run(lambda: _report({"ready": True}))
     except ChimeraError as error:
         return _fail(error)
     except OSError as error:

@@ -38,6 +38,8 @@ _SETTINGS = {
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %q%u@%d ",
 }
+# A killed server loses nothing with these, a killed machine everything: for data that nobody needs any more then.
+_HASTY = {"fsync": "off", "full_page_writes": "off", "wal_compression": "off"}
 
 
 def program(name: str = "postgres") -> Path:
@@ -59,9 +61,10 @@ class Postgres:
     stop_steps = STOP
     retries = 1
 
-    def __init__(self, layout: Layout, account: Account) -> None:
+    def __init__(self, layout: Layout, account: Account, *, durable: bool = True) -> None:
         self._layout = layout
         self._account = account
+        self._settings = {**_SETTINGS, **({} if durable else _HASTY), "cluster_name": layout.marker}
         self.log = layout.logs / "postgres.log"
         self.log_start = 0
 
@@ -92,8 +95,7 @@ class Postgres:
             self._make_data()
         self._clear_stale()
         self.log_start = size_of(self.log)
-        settings = {**_SETTINGS, "cluster_name": self._layout.marker}
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         command = [str(program()), "-D", str(self._layout.postgres), *options]
         return self._account.start(command, self._layout.root, self.log)
 

@@ -31,11 +31,16 @@ class EmbeddedServers:
         data_dir: the folder; made if missing.
         idle_s: the servers stop after nobody has used them for so long. Whoever starts them decides.
         start_timeout_s: the longest wait in ``acquire``: initdb on a slow disk, or recovery after a crash.
+        durable: without it, what was committed outlives the servers, but not the machine: for tests. Whoever starts
+            them decides.
     """
 
-    def __init__(self, data_dir: Path, *, idle_s: float = 60.0, start_timeout_s: float = 120.0) -> None:
+    def __init__(
+        self, data_dir: Path, *, idle_s: float = 60.0, start_timeout_s: float = 120.0, durable: bool = True
+    ) -> None:
         self._layout = Layout(data_dir)
         self._idle_s = idle_s
+        self._durable = durable
         self._start_timeout_s = start_timeout_s
         self._ticket: Ticket | None = None
 
@@ -134,7 +139,7 @@ class EmbeddedServers:
         async with _locked(self._layout, self._layout.spawn_lock):
             if is_held(self._layout.keeper_lock):
                 return True
-            return await start_keeper(self._layout, self._idle_s)
+            return await start_keeper(self._layout, self._idle_s, durable=self._durable)
 
     @contextlib.asynccontextmanager
     async def _stopped(self, force: bool) -> AsyncGenerator[None]:

@@ -17,7 +17,7 @@ _KEEPER = "chimera.store.embedded.keeper"
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "PYTHONPATH")
 
 
-async def start_keeper(layout: Layout, idle_s: float) -> bool:
+async def start_keeper(layout: Layout, idle_s: float, *, durable: bool) -> bool:
     """Start a keeper and wait until its servers answer, or until it finds that there is another keeper.
 
     The caller bounds the time. If the wait is cancelled, the keeper goes on and stops when it is idle.
@@ -31,7 +31,7 @@ async def start_keeper(layout: Layout, idle_s: float) -> bool:
     output, child_output = os.pipe()
     with os.fdopen(output, "rb") as pipe:
         try:
-            starter = _spawn(layout, idle_s, child_output)
+            starter = _spawn(layout, idle_s, durable, child_output)
         finally:
             os.close(child_output)
         await asyncio.to_thread(_collect, starter)
@@ -52,9 +52,10 @@ def silent_end(layout: Layout) -> StoreUnavailable:
     )
 
 
-def _spawn(layout: Layout, idle_s: float, output: int) -> int:
+def _spawn(layout: Layout, idle_s: float, durable: bool, output: int) -> int:
     # -P: a file in the current folder must not be taken for a module.
     command = [sys.executable, "-P", "-m", _KEEPER, layout.marker, str(layout.data_dir), str(idle_s)]
+    command += [] if durable else ["hasty"]
     log = layout.logs / "keeper.log"
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
