@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, EllipsisType, FunctionType, MethodType, ModuleType, NoneType
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable
@@ -21,6 +21,8 @@ PORT_NAMES = frozenset({"effects", "Effects", "ApprovedCall", "ToolMesh", "Multi
 """What code says that performs effects, or that opens a way to tools of its own."""
 
 _LIBRARIES = ("site-packages", "dist-packages")
+_HOLD_NOTHING = frozenset({NoneType, bool, int, float, complex, bytes, EllipsisType, BuiltinFunctionType})
+_HOLD_PARTS = frozenset({list, tuple, set, frozenset})
 
 
 @dataclass
@@ -45,8 +47,18 @@ def reach(*things: Any) -> Reach:
     waiting = list(things)
     while waiting:
         thing = waiting.pop()
-        if id(thing) not in seen:
-            seen[id(thing)] = thing
+        kind = type(thing)  # what is met most goes first: graphs are walked whenever Chimera starts
+        if kind in _HOLD_NOTHING or id(thing) in seen:
+            continue
+        if kind is str:
+            found.names.add(thing)
+            continue
+        seen[id(thing)] = thing
+        if kind is dict:
+            waiting.extend(thing.values())
+        elif kind in _HOLD_PARTS:
+            waiting.extend(thing)
+        else:
             waiting.extend(_parts(thing, found, home))
     return found
 
@@ -57,8 +69,7 @@ def _parts(thing: Any, found: Reach, home: set[str]) -> Iterator[Any]:
         case str():
             found.names.add(thing)
         case CodeType():
-            found.names.update(thing.co_names)
-            yield from thing.co_consts
+            found.names.update(_said(thing))
         case FunctionType():
             if _is_followed(thing.__module__, home):
                 yield from _of_function(thing)
@@ -88,7 +99,7 @@ def _of_function(function: FunctionType) -> Iterator[Any]:
             yield cell.cell_contents
         except ValueError:  # not filled yet
             continue
-    names = {name for code in _nested(function.__code__) for name in code.co_names}
+    names = _named(function.__code__)
     for name in names & function.__globals__.keys():
         value = function.__globals__[name]
         if isinstance(value, ModuleType):
@@ -118,11 +129,26 @@ def _of_object(thing: Any, found: Reach, home: set[str]) -> Iterator[Any]:
         yield from (getattr(thing, slot, None) for base in kind.__mro__ for slot in vars(base).get("__slots__", ()))
 
 
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _nested(constant)
+@lru_cache(maxsize=20_000)
+def _named(code: CodeType) -> frozenset[str]:
+    """The names in a piece of code, and in the code inside of it."""
+    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return frozenset(code.co_names).union(*map(_named, inner))
+
+
+@lru_cache(maxsize=20_000)
+def _said(code: CodeType) -> frozenset[str]:
+    """Those names, and the texts: of what code holds, nothing else leads anywhere."""
+    said, waiting = set(_named(code)), list[Any](code.co_consts)
+    while waiting:
+        constant = waiting.pop()
+        if isinstance(constant, str):
+            said.add(constant)
+        elif isinstance(constant, tuple | frozenset):
+            waiting.extend(cast("tuple[Any, ...]", constant))
+        elif isinstance(constant, CodeType):
+            said |= _said(constant)
+    return frozenset(said)
 
 
 def _innermost(thing: Any) -> Any:

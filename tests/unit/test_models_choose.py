@@ -5,7 +5,6 @@ import traceback
 from typing import Any
 
 import pytest
-from langchain_openai import ChatOpenAI
 
 from chimera.core.errors import ModelUnknown
 from chimera.core.settings import Settings
@@ -54,6 +53,8 @@ def test_an_openai_compatible_server_is_named_by_its_url() -> None:
         "openai:test-model",
         settings(model_base_url="http://127.0.0.1:1/v1", model_api_key=KEY, model_timeout_s=7),
     )
+    from langchain_openai import ChatOpenAI  # takes a second, which no other process that collects tests has to wait
+
     assert isinstance(model, ChatOpenAI)
     assert (model.model_name, str(model.openai_api_base)) == ("test-model", "http://127.0.0.1:1/v1")
     assert model.request_timeout == 7

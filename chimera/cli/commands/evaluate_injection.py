@@ -28,6 +28,8 @@ def injection_command(
     """Train on all sources but one, score that one, for each; fails when a goal is missed."""
     try:
         from chimera.evals.injection.run import main_injection
+
+        code = main_injection(data, quick=quick, as_json=json, peers=peers)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("sklearn", "scipy"):
             raise
@@ -35,4 +37,4 @@ def injection_command(
             "the evaluation of the injection filter needs scikit-learn",
             remedy="Install it with `pip install 'chimera-swarm[evals]'`.",
         ) from None
-    raise typer.Exit(main_injection(data, quick=quick, as_json=json, peers=peers))
+    raise typer.Exit(code)

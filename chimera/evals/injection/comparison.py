@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from chimera.core.environments import environment, place_of
 from chimera.core.errors import ConfigError
@@ -90,6 +89,8 @@ def detector_line(name: str, theirs: Scores, ours: NDArray[np.float64], labelled
     line: dict[str, Any] = {"detector": name, "texts": int(answered.sum()), "unanswered": int((~answered).sum())}
     if len(set(some.attack.tolist())) < 2 or len(set(some.source.tolist())) < 2:
         return line
+    from sklearn.metrics import roc_auc_score
+
     own_fpr, own_recall = own = some.rates(theirs.flag[answered])
     line |= {"auc": float(cast("Any", roc_auc_score(some.attack, score))), "own_fpr": own_fpr, "own_recall": own_recall}
     line["ours_at_own_fpr"] = recall_at(operating_points(mine, some), own_fpr)

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from chimera.core.figures import Goal, Measured, machine
 from chimera.evals.injection.comparison import Labelled, ask_peers, detector_line, margin
@@ -183,6 +182,8 @@ def _shipped(rows: Sequence[Row], found: OutOfFold) -> dict[str, float]:
     attack = found.attack[fresh]
     if len(set(attack.tolist())) < 2:
         return {}
+    from sklearn.metrics import roc_auc_score
+
     weights = shipped_weights()
     risk = np.array([weights.risk(best_logit(found.corpus.features[at], weights)) for at in fresh])
     five, one, least = (risk >= mark for mark in weights.marks)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from chimera.evals.injection.matrix import CUE_SCALE, Windows
 from chimera.guards.injection.classifier import Weights
@@ -107,6 +106,8 @@ def _solve(
 
     bounds = [(0.0, None) if drawn else (None, None) for drawn in prior] + [(None, None)]
     options = {"maxiter": iterations, "maxcor": 7}
+    from scipy.optimize import minimize
+
     solved: Any = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return np.asarray(solved.x, dtype=np.float64)
 

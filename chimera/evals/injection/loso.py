@@ -6,8 +6,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from chimera.core.errors import InputError
 from chimera.evals.injection.data import Corpus
@@ -45,6 +43,8 @@ class OutOfFold:
 
     def auc(self) -> float:
         """The share of (attack, benign) pairs in the right order, over all sources."""
+        from sklearn.metrics import roc_auc_score
+
         return float(cast("Any", roc_auc_score(self.attack, self.logits)))
 
     def threshold(self, source: str, rate: float) -> float:
@@ -89,6 +89,8 @@ def labels_of(corpus: Corpus, sources: Sequence[str]) -> Labels:
 
 def calibrated(weights: Weights, found: OutOfFold) -> Weights:
     """A model with the calibration (Platt) and the marks that the out-of-fold logits give."""
+    from sklearn.linear_model import LogisticRegression
+
     platt = cast("Any", LogisticRegression(C=1e6, max_iter=200).fit(found.logits.reshape(-1, 1), found.attack))
     scaled = replace(weights, slope=float(platt.coef_[0, 0]), offset=float(platt.intercept_[0]))
     benign = found.logits[~found.attack]
