@@ -38,9 +38,26 @@ FAMILIES = "|".join(sorted({rule.partition(".")[0] for rule in owasp.rules()}))
 RULE = re.compile(rf"({FAMILIES})\.[a-z]+(-[a-z]+)*(?<!toml)(?<!json)")
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text("utf-8"))
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ast.Module]:
+    """The whole package, which takes a second to parse."""
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+@pytest.fixture(scope="module")
+def used_kinds(modules: dict[str, ast.Module]) -> set[str]:
+    """The kinds of events in the code."""
+    return {kind for name, tree in modules.items() for kind in given_kinds(name, tree)}
+
+
+@pytest.fixture(scope="module")
+def used_rules(modules: dict[str, ast.Module]) -> set[str]:
+    """The rules of guards in the code."""
+    guards = [tree for name, tree in modules.items() if name.startswith("guards/")]
+    found = {rule for tree in guards for rule in given_rules(tree)}
+    return found - KINDS.keys() - {action.id for action in shipped_model().actions}
 
 
 def literal(node: ast.expr | None) -> str | None:
@@ -89,29 +106,22 @@ def given_rules(tree: ast.Module) -> Iterator[str]:
                 pass
 
 
-def rules() -> set[str]:
-    found = {rule for name, tree in modules() if name.startswith("guards/") for rule in given_rules(tree)}
-    return found - KINDS.keys() - {action.id for action in shipped_model().actions}
+def test_every_kind_of_event_in_the_code_is_declared_and_used(used_kinds: set[str]) -> None:
+    assert used_kinds - KINDS.keys() == set()
+    assert KINDS.keys() - used_kinds == set(), "declared, and never put on the record"
 
 
-def test_every_kind_of_event_in_the_code_is_declared_and_used() -> None:
-    used = {kind for name, tree in modules() for kind in given_kinds(name, tree)}
-    assert used - KINDS.keys() == set()
-    assert KINDS.keys() - used == set(), "declared, and never put on the record"
+def test_every_rule_of_a_guard_has_a_risk(used_rules: set[str]) -> None:
+    assert len(used_rules) >= 15
+    assert {rule for rule in used_rules if not owasp.risk_of(rule)} == set()
 
 
-def test_every_rule_of_a_guard_has_a_risk() -> None:
-    used = rules()
-    assert len(used) >= 15
-    assert {rule for rule in used if not owasp.risk_of(rule)} == set()
-
-
-def test_the_table_of_rules_is_whole() -> None:
+def test_the_table_of_rules_is_whole(used_rules: set[str]) -> None:
     """All ten risks are named, every rule has one of them, and no rule is there that no guard has."""
     assert list(owasp.risks()) == [f"ASI{number:02d}" for number in range(1, 11)]
     assert set(owasp.rules().values()) <= set(owasp.risks())
     made_of_data = {rule for rule in owasp.rules() if rule.endswith("*") or rule.count(".") > 1}
-    assert set(owasp.rules()) - made_of_data - rules() == set()
+    assert set(owasp.rules()) - made_of_data - used_rules == set()
 
 
 def test_the_patterns_of_injections_say_the_same_as_the_table() -> None:
@@ -130,10 +140,9 @@ def test_a_rule_is_found_by_the_longest_beginning(monkeypatch: pytest.MonkeyPatc
     assert found == ["ASI01", "ASI02", "ASI03", ""]
 
 
-def test_a_kind_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kind_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch, used_kinds: set[str]) -> None:
     fewer = {name: kind for name, kind in KINDS.items() if name != "verdict"}
-    used = {kind for name, tree in modules() for kind in given_kinds(name, tree)}
-    assert used - fewer.keys() == {"verdict"}
+    assert used_kinds - fewer.keys() == {"verdict"}
     monkeypatch.setattr(kinds, "KINDS", fewer)
     assert kind_of("verdict") is UNDECLARED
 

@@ -4,7 +4,6 @@ Proves FR-402 for code that is still to be written: a new caller that goes aroun
 """
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,11 +35,17 @@ HOMONYMS = {
 """These run graphs, tell of events, make keys, rank tools and read answers of sellers by methods of the same names."""
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+Modules = dict[str, ast.Module]
+
+
+@pytest.fixture(scope="module")
+def modules() -> Modules:
     """All of the package but the benchmarks, which ask stand-ins and take no part in a mission."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if path.relative_to(PACKAGE).parts[0] != "bench":
-            yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text("utf-8"))
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text("utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] != "bench"
+    }
 
 
 def around(name: str, tree: ast.Module) -> list[str]:
@@ -72,8 +77,9 @@ def _is_models(value: ast.expr) -> bool:
     return _name(value) in ("models", "_models")
 
 
-def test_nobody_asks_a_model_but_through_the_gate() -> None:
-    assert [way for name, tree in modules() if name not in BY_GATE | NO_MISSION for way in around(name, tree)] == []
+def test_nobody_asks_a_model_but_through_the_gate(modules: Modules) -> None:
+    others = {name: tree for name, tree in modules.items() if name not in BY_GATE | NO_MISSION}
+    assert [way for name, tree in others.items() for way in around(name, tree)] == []
 
 
 @pytest.mark.parametrize(
@@ -95,9 +101,9 @@ def test_a_new_caller_that_goes_around_it_is_found(code: str) -> None:
     assert around("nodes/new.py", ast.parse(f"async def new():\n    {code}"))
 
 
-def test_inside_of_it_the_gate_comes_first() -> None:
+def test_inside_of_it_the_gate_comes_first(modules: Modules) -> None:
     """Models are invoked in the functions that ``_try`` is handed; before anything else, it waits for the gate."""
-    (tree,) = [tree for name, tree in modules() if name == CALLS]
+    tree = modules[CALLS]
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
     invoking = {node.name for node in functions for part in ast.walk(node) if _invokes(part)}
     assert invoking == {"structured", "turn", "ask"}
@@ -121,21 +127,21 @@ def _calls(node: ast.AST, name: str) -> bool:
     return isinstance(node, ast.Call) and _name(node.func) == name
 
 
-def test_models_are_set_up_with_the_guards_before_them() -> None:
+def test_models_are_set_up_with_the_guards_before_them(modules: Modules) -> None:
     """One place makes them for missions; the gate is a parameter that cannot be left out."""
     made = {
         name: [ast.unparse(keyword.value) for keyword in node.keywords if keyword.arg == "gate"]
-        for name, tree in modules()
+        for name, tree in modules.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Models"
     }
     assert made == {"app.py": ["ModelInput(gateway)"], CALLS: ["self._gate"]}
 
 
-def test_one_module_asks_about_the_edge() -> None:
+def test_one_module_asks_about_the_edge(modules: Modules) -> None:
     askers = {
         name
-        for name, tree in modules()
+        for name, tree in modules.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.keyword) and ast.unparse(node) == "edge=Edge.MODEL_INPUT"
     }

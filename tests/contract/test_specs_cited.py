@@ -5,6 +5,7 @@ TR-3.``, ``Proves FR-12: the retries come first.`` The ids from that word to the
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ def proven(source: str) -> set[str]:
     }
 
 
+@functools.cache
 def cited() -> dict[str, set[str]]:
     """The proven ids of every test file."""
     files = sorted(TESTS.rglob("test_*.py"))

@@ -7,6 +7,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from chimera.nodes.prompts import all_prompts
 
 PACKAGE = Path(__file__).resolve().parents[2] / "chimera"
@@ -15,9 +17,15 @@ MADE = {"SystemMessage", "HumanMessage", "ToolMessage"}
 ASKED = {"structured", "turn"}
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text("utf-8"))
+Modules = dict[str, ast.Module]
+
+
+@pytest.fixture(scope="module")
+def modules() -> Modules:
+    """The whole package, which takes a second to parse."""
+    return {
+        str(path.relative_to(PACKAGE)): ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 def called(tree: ast.Module) -> Iterator[ast.Call]:
@@ -28,21 +36,21 @@ def name_of(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def test_messages_to_models_are_made_in_one_module() -> None:
-    makers = {name for name, tree in modules() if any(name_of(call) in MADE for call in called(tree))}
+def test_messages_to_models_are_made_in_one_module(modules: Modules) -> None:
+    makers = {name for name, tree in modules.items() if any(name_of(call) in MADE for call in called(tree))}
     # The benchmark has the same work on LangGraph alone, as whoever does without Chimera would write it.
     assert makers == {HOME, "bench/fleet/plain.py"}
 
 
-def test_whoever_asks_a_model_uses_it() -> None:
+def test_whoever_asks_a_model_uses_it(modules: Modules) -> None:
     """The evaluation's own judge is no part of a mission."""
     askers = {
         name
-        for name, tree in modules()
+        for name, tree in modules.items()
         for call in called(tree)
         if name_of(call) in ASKED and isinstance(call.func, ast.Attribute) and _is_models(call.func.value)
     }
-    users = {name for name, tree in modules() if any(node.name == "Marks" for node in _imported(tree))}
+    users = {name for name, tree in modules.items() if any(node.name == "Marks" for node in _imported(tree))}
     assert askers == {
         "commerce/cfo.py",
         "guards/extraction/extractor.py",

@@ -19,6 +19,7 @@ def bench(environment: Environment, work: Path, *options: str) -> tuple[dict[str
     return json.loads(done.stdout), done.returncode
 
 
+@pytest.mark.long
 def test_bare_langgraph_runs_in_the_environment_that_is_there(child_environment: Environment, tmp_path: Path) -> None:
     found, code = bench(child_environment, tmp_path / "work", "--only", "langgraph", "--sizes", "100")
     assert (found["name"], found["pass"], code) == ("peers", True, 0)

@@ -6,13 +6,18 @@ commands are resolved by make, and ``make demo``'s command is run by the tests o
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Nursery  # noqa: TID251 - its type alone
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -35,22 +40,27 @@ def folder(tmp_path: Path, feed: Path) -> Path:
 
 @pytest.mark.timeout(150)  # several commands one after the other, each a start of its own
 @pytest.mark.parametrize("block", blocks("sh", "run"))
-def test_shell_commands_run(folder: Path, child_environment: Callable[..., dict[str, str]], block: str) -> None:
-    """Every line exits with 0."""
+def test_shell_commands_run(
+    folder: Path, child_environment: Callable[..., dict[str, str]], nursery: "Nursery", block: str
+) -> None:
+    """Every line exits with 0: what is first, and what takes a shell, as a user's shell runs it."""
     lines = [line for line in block.splitlines() if line.strip()]
     assert len(lines) >= 2
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for line in lines:
-        done = subprocess.run(
-            ["sh", "-c", line],
-            cwd=folder,
-            env=child_environment(PATH=path),
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
+    environment = child_environment(PATH=path)
+    for number, line in enumerate(lines):
+        words = shlex.split(line)
+        if number == 0 or words[0] != "chimera":
+            done = subprocess.run(
+                ["sh", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=50, check=False
+            )
+            assert done.returncode == 0, (line, done.stdout, done.stderr)
+            continue
+        with Path(os.devnull).open("rb") as nothing, (folder.parent / "said").open("wb") as said:
+            three = (nothing.fileno(), said.fileno(), said.fileno())
+            pid = nursery.chimera(*words[1:], environment=environment, folder=folder, descriptors=three)
+            code = nursery.ends(pid, 50)
+        assert code == 0, (line, (folder.parent / "said").read_text("utf-8"))
 
 
 PRINTED = (r"done 0\..*\.md", r"trends__analyze_trends \d+\n")

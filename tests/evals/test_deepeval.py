@@ -92,6 +92,7 @@ print(json.dumps({"same": same, "by_deepeval": by_deepeval, "judged": opinions_o
 '''
 
 
+@pytest.mark.long
 def test_deepeval_scores_the_same_in_silence_and_leaves_nothing(tmp_path: Path) -> None:
     """One child: importing deepeval costs it several seconds."""
     work, home = tmp_path / "work", tmp_path / "home"

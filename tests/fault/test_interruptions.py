@@ -44,7 +44,7 @@ def test_a_second_process_is_refused_as_long_as_the_first_one_lives(undertaker: 
     assert each_once(undertaker, mission_id)
 
 
-@pytest.mark.parametrize("point", [AT_WORK, ("before AuditLog.append", 9)])
+@pytest.mark.parametrize("point", [AT_WORK, pytest.param(("before AuditLog.append", 9), marks=pytest.mark.long)])
 def test_ctrl_c_ends_in_order(undertaker: "Undertaker", point: tuple[str, int]) -> None:
     """The servers are left, the record says that the mission goes on, and it does.
 
@@ -109,7 +109,11 @@ def test_one_death_after_the_other(undertaker: "Undertaker") -> None:
 
 @pytest.mark.parametrize(
     "point",
-    [("before MissionStore.commit_task", 1), ("before EffectJournal.begin", 1), ("before GroupCommitSaver.aput", 12)],
+    [
+        ("before MissionStore.commit_task", 1),
+        pytest.param(("before EffectJournal.begin", 1), marks=pytest.mark.long),
+        pytest.param(("before GroupCommitSaver.aput", 12), marks=pytest.mark.long),
+    ],
 )
 def test_a_process_that_stalls_and_wakes_up_late_changes_nothing(
     undertaker: "Undertaker", point: tuple[str, int]

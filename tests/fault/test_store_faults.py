@@ -288,6 +288,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_mission_goes_on_after_the_disk_was_full(tmp_path: Path, feed: Path) -> None:
     disk = tmp_path / "disk"

@@ -46,6 +46,17 @@ def with_ledger(settings: Settings, tmp_path: Path, effects: Path, database_url:
     return settings.model_copy(update={"servers": servers})
 
 
+@pytest.fixture
+def ledger_alone(with_ledger: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Without the servers of Chimera itself, which would take a second to start."""
+
+    def none(_settings: Settings) -> list[Any]:
+        return []
+
+    monkeypatch.setattr("chimera.app.first_party", none)
+    return with_ledger
+
+
 def written(effects: Path) -> list[str]:
     lines = effects.read_text("utf-8").splitlines() if effects.exists() else []
     return [json.loads(line)["tool"] for line in lines]
@@ -78,9 +89,9 @@ async def test_a_tool_is_found_called_guarded_and_on_the_record(
         assert len(journal) == 1
 
 
-async def test_what_may_destroy_waits_for_a_human_and_is_made_once(with_ledger: Settings, effects: Path) -> None:
+async def test_what_may_destroy_waits_for_a_human_and_is_made_once(ledger_alone: Settings, effects: Path) -> None:
     call = str(uuid.uuid4())
-    async with open_app(with_ledger) as app:
+    async with open_app(ledger_alone) as app:
         layer = MCPIntegrationLayer.on(app)
         with pytest.raises(CallWaits):
             await layer.execute_capability("ledger__wipe", {"text": "all"}, call_id=call)
@@ -104,9 +115,9 @@ async def test_what_may_destroy_waits_for_a_human_and_is_made_once(with_ledger: 
         assert (await asked.execute_capability("ledger__wipe", {"text": "more"})).text == "wipe: written"
 
 
-async def test_the_command_to_resume_goes_on_with_a_call(with_ledger: Settings, effects: Path) -> None:
+async def test_the_command_to_resume_goes_on_with_a_call(ledger_alone: Settings, effects: Path) -> None:
     call = str(uuid.uuid4())
-    async with open_app(with_ledger) as app:
+    async with open_app(ledger_alone) as app:
         with pytest.raises(CallWaits):
             await MCPIntegrationLayer.on(app).execute_capability("ledger__wipe", {"text": "all"}, call_id=call)
         result = await ChimeraSwarm.on(app).resume(call, reviewer=yes)
@@ -126,15 +137,15 @@ async def test_the_command_to_resume_goes_on_with_a_call(with_ledger: Settings, 
     ],
 )
 async def test_what_cannot_be_called_says_why(
-    with_ledger: Settings, tool: str, params: dict[str, Any], kind: type[ChimeraError], said: str
+    ledger_alone: Settings, tool: str, params: dict[str, Any], kind: type[ChimeraError], said: str
 ) -> None:
-    async with MCPIntegrationLayer(with_ledger) as layer:
+    async with MCPIntegrationLayer(ledger_alone) as layer:
         with pytest.raises(kind, match=said):
             await layer.execute_capability(tool, params)
 
 
-async def test_a_search_needs_words_and_bounds(with_ledger: Settings) -> None:
-    async with MCPIntegrationLayer(with_ledger) as layer:
+async def test_a_search_needs_words_and_bounds(ledger_alone: Settings) -> None:
+    async with MCPIntegrationLayer(ledger_alone) as layer:
         for query, k, risk in ((" ", 5, "high"), ("post", 0, "high"), ("post", 51, "high"), ("post", 5, "any")):
             with pytest.raises(InputError):
                 await layer.discover_capabilities(query, k, max_risk=risk)

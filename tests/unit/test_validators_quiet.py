@@ -51,6 +51,7 @@ def write():
 """
 
 
+@pytest.mark.long
 def test_no_word_leaves_the_process(tmp_path: Path) -> None:
     (tmp_path / ".guardrailsrc").write_text("id=someone\nenable_metrics=true\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "GUARDRAILS_"))}

@@ -226,7 +226,8 @@ def make_field(tmp_path: Path, make_fleet: Callable[[str], "Fleet"]) -> Callable
 @pytest.mark.parametrize(
     ("runner", "points", "seed"),
     [
-        ("lean", 6, 1),
+        ("lean", 3, 1),
+        pytest.param("lean", 6, 7, marks=pytest.mark.long),
         pytest.param("stock", 4, 2, marks=pytest.mark.long),
         pytest.param("lean", 200, 3, marks=pytest.mark.long),
         pytest.param("stock", 200, 4, marks=pytest.mark.long),
