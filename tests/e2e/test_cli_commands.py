@@ -226,7 +226,7 @@ def test_a_mission_that_nobody_runs_is_shown_as_stopped(place: Path, shared_data
             await missions.create(name, Mission(goal="go", tenant="left"))
             async with missions.running_alone(name):
                 assert await asyncio.to_thread(seen) == ("running", "running", True)
-            async with asyncio.timeout(10):  # Postgres takes a moment to notice that the connection has gone
+            async with asyncio.timeout(40):  # Postgres takes a moment to notice that the connection has gone
                 while await missions.attended(name):  # noqa: ASYNC110 - nothing tells
                     await asyncio.sleep(0.02)
 

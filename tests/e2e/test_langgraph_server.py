@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -70,6 +69,7 @@ def server(
     shared_database_url: str,
     endpoints: Endpoints,
     enrol: Callable[..., None],
+    free_port: Callable[[], int],
 ) -> Generator[Server]:
     """`langgraph dev` on a database of its own, with nothing of the outside: no key, no tracing, no browser."""
     enrol(shared_database_url, "sdk test")
@@ -83,8 +83,7 @@ def server(
         "LANGSMITH_TRACING": "false",
         "LANGGRAPH_CLI_NO_ANALYTICS": "1",
     }
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--no-browser", "--no-reload", "--port", str(port), "--n-jobs-per-worker", "10"]
     log = folder / "server.log"
     with log.open("wb") as output:

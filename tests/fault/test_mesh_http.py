@@ -125,7 +125,7 @@ async def mesh(web: Program, tmp_path: Path) -> AsyncIterator[ToolMesh]:
 async def test_a_deadline_reaches_the_server_and_keeps_the_session(mesh: ToolMesh) -> None:
     with pytest.raises(ToolTimeout):
         await call(mesh, "web__hang", deadline_s=1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while (await call(mesh, "web__ok")).text != "cancelled":
             pass
 
@@ -133,7 +133,7 @@ async def test_a_deadline_reaches_the_server_and_keeps_the_session(mesh: ToolMes
 async def test_a_server_that_ignores_cancellation_holds_no_connection_of_ours(mesh: ToolMesh) -> None:
     with pytest.raises(ToolTimeout):
         await call(mesh, "web__stubborn", deadline_s=1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while (await call(mesh, "web__ok")).text != "hung up":
             pass
 

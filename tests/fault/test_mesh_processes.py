@@ -64,7 +64,7 @@ def alive(pid: int) -> bool:
 
 
 async def gone(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while alive(pid):  # noqa: ASYNC110 - no event tells of a process that is not ours
             await asyncio.sleep(0.02)
 

@@ -201,33 +201,38 @@ async def test_two_writes_of_one_key_end_as_if_one_came_after_the_other(pool: Po
 
 
 async def test_a_lost_connection_loses_nothing(pool: Pool, database_url: str) -> None:
-    """Backends are killed all the while; what was in doubt is sent again."""
+    """Backends are killed all the while, after each unit that was saved; what was in doubt is sent again."""
     group = GroupCommit(pool)
-    over = asyncio.Event()
+    progress, struck, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def kill() -> int:
-        killed = 0
+    async def kill() -> None:
         async with open_pool(database_url, 1) as other:
             while not over.is_set():
+                await progress.wait()
                 query = (
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
                 )
-                killed += len(await fetch(other, query))
-                await asyncio.sleep(0.3)
-        return killed
+                if await fetch(other, query):
+                    struck.set()
+                progress.clear()
 
     async def save(number: int) -> None:
         for step in range(5):
+            if step == 3:
+                await struck.wait()
             await group.commit(unit(f"t{number}-{step}"))
+            progress.set()
 
     killer = asyncio.create_task(kill())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(50):
             await asyncio.gather(*map(save, range(40)))
     finally:
         over.set()
-    assert await killer > 0
+        progress.set()
+        await killer
+    assert struck.is_set()
     assert len(await saved(pool)) == 200
 
 

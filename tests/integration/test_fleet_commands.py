@@ -5,7 +5,6 @@ Proves FR-340 and FR-350 against a real Postgres, and what FR-346 says of limits
 
 import asyncio
 import json
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,13 +193,9 @@ def test_a_second_worker_of_one_id_is_refused(chimera: Command, database_url: st
     assert "an id of its own" in error["remedy"]
 
 
-def free_port() -> int:
-    with socket.socket() as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
-
-
-def test_a_worker_whose_engine_is_away(chimera: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_whose_engine_is_away(
+    chimera: Command, monkeypatch: pytest.MonkeyPatch, free_port: Callable[[], int]
+) -> None:
     """Proves FR-350: one line, a code and a remedy, whichever part is away at the start."""
     monkeypatch.setattr("chimera.fleet.nats_engine._CONNECT_S", 1.0)  # nobody is there, however long one tries
     error = chimera("worker", "--engine", "nats", fails=True)

@@ -31,11 +31,11 @@ async def test_a_model_that_hangs_in_a_task_is_a_failed_try(stage: "Stage") -> N
         return await for_ever() if turn.task == "task 1" and not turn.feedback else turn.task
 
     play = stage.play({"go": [stage.plan(stage.task(1), stage.task(2))]}, work)
-    async with stage.swarm(play, model_timeout_s=0.2, model_retries=0) as swarm:
+    async with stage.swarm(play, model_timeout_s=1, model_retries=0) as swarm:
         result = await swarm.run("go")
     assert result.status == "done", result
     assert [turn.feedback for turn in play.requests("worker") if turn.feedback] == [
-        ["CH403 scripted did not answer within 0.2 s"]
+        ["CH403 scripted did not answer within 1 s"]
     ]
 
 
@@ -44,9 +44,9 @@ async def test_a_model_that_hangs_before_any_task_stops_the_mission(stage: "Stag
     """It is CH403, and a resume asks again. Proves FR-17 and FR-46."""
     play = stage.play({"go": [stage.plan(stage.task(1))]})
     play.hang_once = role
-    async with stage.swarm(play, model_timeout_s=0.2, model_retries=0) as swarm:
+    async with stage.swarm(play, model_timeout_s=1, model_retries=0) as swarm:
         mission_id = swarm.app.context.new_id()
-        with pytest.raises(ModelTimeout, match=r"did not answer within 0\.2 s"):
+        with pytest.raises(ModelTimeout, match=r"did not answer within 1 s"):
             await swarm.run("go", mission_id=mission_id)
         assert (await swarm.app.context.missions.get(mission_id))["status"] == "running"
         result = await swarm.resume(mission_id)
@@ -58,18 +58,18 @@ async def test_a_judge_that_hangs_approves_nothing(stage: "Stage") -> None:
     """Proves FR-17 and LAW-9: what nobody judged waits for a human."""
     play = stage.play({"go": [stage.plan(stage.task(1, criteria=[{"kind": "text", "value": "good"}]))]})
     play.hang_once = "judge"
-    async with stage.swarm(play, model_timeout_s=0.2, model_retries=0) as swarm:
+    async with stage.swarm(play, model_timeout_s=1, model_retries=0) as swarm:
         waiting = await swarm.run("go")
         (item,) = await swarm.app.context.reviews.pending(waiting.mission_id)
     assert waiting.status == "waiting"
-    assert item.reasons == ["not judged: CH403 scripted did not answer within 0.2 s"]
+    assert item.reasons == ["not judged: CH403 scripted did not answer within 1 s"]
 
 
 async def test_a_tool_that_hangs_is_told_to_the_agent(stage: "Stage") -> None:
     """The agent sees CH603 as data, and the next call of the same server works. Proves FR-17."""
     plan = stage.plan(stage.task(1, tools=["ledger__hang", "ledger__look"]))
     play = stage.play({"go": [plan]}, stage.steps("ledger__hang", "ledger__look"))
-    async with stage.swarm(play, ledger=True, tool_timeout_s=0.3) as swarm:
+    async with stage.swarm(play, ledger=True, tool_timeout_s=1.5) as swarm:
         result = await swarm.run("go")
     assert result.status == "done", result
     hung, looked = play.requests("worker")[-1].results

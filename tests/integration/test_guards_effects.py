@@ -316,6 +316,6 @@ async def test_who_waits_for_a_tool_leaves_the_seat_to_others(pool: Pool, missio
         async with seats.taken():
             await effects.perform(approved(mission_id, key=key, read_only=True))
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(40), asyncio.TaskGroup() as group:
         group.create_task(work("one"))
         group.create_task(work("two"))

@@ -342,8 +342,8 @@ async def test_steps_are_sent_again_when_connections_are_lost(pool: Pool, databa
             lost.append("all")
             async with one_at_a_time, await psycopg.AsyncConnection.connect(database_url) as connection:
                 await connection.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
                 )
         return {"log": ["step"]}
 

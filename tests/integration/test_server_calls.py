@@ -599,15 +599,20 @@ async def test_what_is_no_request_is_answered_and_the_next_one_is_served(serve: 
 async def test_callers_are_limited_each_by_himself(serve: Serve, stage: "Stage") -> None:
     """Proves FR-570: by principal and not by key; others are served; missions at once are limited too."""
     slow = Slow(stage)
-    serving = await serve(slow.play, server_calls_per_minute=40, server_missions=2)
+    serving = await serve(slow.play, server_calls_per_minute=20, server_missions=2)
     eager, patient = await serving.key("eager"), await serving.key("unhurried")
-    answers = [await serving.post(HELLO, eager) for _ in range(60)]
-    limited = [answer for answer in answers if answer.status_code == 429]
-    assert limited
-    assert int(limited[0].headers["retry-after"]) >= 1
-    assert limited[0].json()["error"]["code"] == "CH902"
     again = await serving.key("eager")
-    assert 429 in [(await serving.post(HELLO, again)).status_code for _ in range(30)]
+
+    async def limited(key: str, calls: int) -> httpx.Response:
+        for _ in range(calls):  # on a slow machine some more come in time
+            if (answer := await serving.post(HELLO, key)).status_code == 429:
+                return answer
+        pytest.fail(f"{calls} calls were let through")
+
+    refused = await limited(eager, 60)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["error"]["code"] == "CH902"
+    await limited(again, 15)  # which would be let through if each key had a limit of its own
     async with serving.client(patient) as client:
         begun = [told(await client.call_tool("run_mission", {"goal": "go", "wait": False})) for _ in range(2)]
         assert [one["status"] for one in begun] == ["running", "running"]

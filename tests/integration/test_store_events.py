@@ -7,7 +7,6 @@ middle.
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -131,10 +130,9 @@ class OwnValkey:
 
 
 @pytest.fixture
-async def valkey(tmp_path: Path) -> AsyncGenerator[OwnValkey]:
-    """A Valkey of the test's own; whoever uses it waits half a second for an answer."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+async def valkey(tmp_path: Path, free_port: Callable[[], int]) -> AsyncGenerator[OwnValkey]:
+    """A Valkey of the test's own; whoever uses it waits a second for an answer."""
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         str(program()), "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(tmp_path),
         stdout=asyncio.subprocess.PIPE,
@@ -143,7 +141,7 @@ async def valkey(tmp_path: Path) -> AsyncGenerator[OwnValkey]:
     async with asyncio.timeout(20):
         while b"Ready to accept connections" not in await process.stdout.readline():
             pass
-    own = OwnValkey(process, f"redis://127.0.0.1:{port}/0?socket_timeout=0.5")
+    own = OwnValkey(process, f"redis://127.0.0.1:{port}/0?socket_timeout=1")
     yield own
     await own.end()
 
@@ -157,7 +155,7 @@ async def test_a_dead_redis_is_left_alone_for_a_while(valkey: OwnValkey, mission
         await bus.flush()
         valkey.send(signal.SIGSTOP)
         async with bus.listen(mission_id) as queue:
-            for number in range(200):  # nobody waits; one batch is on its way for half a second
+            for number in range(200):  # nobody waits; one batch is on its way for a second
                 await bus.publish(mission_id, "lost", number=number)
             assert queue.qsize() == 200
             await bus.flush()

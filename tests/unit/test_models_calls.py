@@ -471,6 +471,6 @@ async def test_who_waits_for_a_model_leaves_the_seat_to_others(monkeypatch: pyte
         async with seats.taken():
             await bench.ask()
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(40), asyncio.TaskGroup() as group:
         group.create_task(work())
         group.create_task(work())

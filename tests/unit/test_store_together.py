@@ -35,7 +35,7 @@ async def test_what_comes_at_the_same_time_is_one_call() -> None:
     written = Written()
     together = writing(written)
     first = [asyncio.create_task(together.submit(item)) for item in (2, 4)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         while not written.batches:  # noqa: ASYNC110 - a turn of the loop or two
             await asyncio.sleep(0)
     assert await asyncio.gather(*first, *(together.submit(item) for item in (6, 8))) == [4, 8, 12, 16]

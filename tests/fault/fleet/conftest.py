@@ -42,10 +42,8 @@ CREATE TABLE ledger (run text PRIMARY KEY);
 class Nats:
     """A NATS server of the tests' own."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+    def __init__(self, folder: Path, port: int) -> None:
+        self._port = port
         self.url = f"nats://127.0.0.1:{self._port}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -198,9 +196,9 @@ class Yard(Fleet):
 
 
 @pytest.fixture(scope="session")
-def nats(tmp_path_factory: pytest.TempPathFactory) -> Generator[Nats]:
+def nats(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Generator[Nats]:
     """A NATS server."""
-    made = Nats(tmp_path_factory.mktemp("nats"))
+    made = Nats(tmp_path_factory.mktemp("nats"), free_port())
     made.start()
     yield made
     made.kill()

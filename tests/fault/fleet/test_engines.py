@@ -1,7 +1,7 @@
 """One suite for both engines: every run is carried out once, whatever happens to workers, engine and callers.
 
 Real worker processes, killed with SIGKILL and stalled with SIGSTOP; a real Postgres and a real NATS server. A lease
-lasts 1.5 s here.
+lasts 1.5 s here where it is to run out, and longer where it must not, however busy the machine is.
 
 Proves FR-341, FR-342, FR-343, FR-344, FR-345, FR-346, FR-347, FR-348, FR-380 and FR-381.
 """
@@ -28,6 +28,10 @@ EITHER = pytest.mark.parametrize("yard", ["postgres", pytest.param("nats", marks
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="whether a process ended is read from /proc")
 
 
+CALM_S = 6.0
+"""A lease that nobody loses by being slow."""
+
+
 def ids(number: int, name: str = "run") -> list[str]:
     return [f"{name}-{place:03}" for place in range(number)]
 
@@ -35,10 +39,10 @@ def ids(number: int, name: str = "run") -> list[str]:
 @EITHER
 async def test_killed(yard: "Yard") -> None:
     """Proves FR-343: what a killed worker carried is carried out by another one, and nothing is done twice."""
-    pids = {"one": yard.hire("one", concurrency=30), "two": yard.hire("two", concurrency=30)}
+    pids = {name: yard.hire(name, concurrency=30, ttl_s=2.5) for name in ("one", "two")}
     await yard.ready(2)
-    await yard.ask(*ids(40), nap_s=1.5)
-    await yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 40")
+    await yard.ask(*ids(40), nap_s=2.0)
+    await yard.until("SELECT 1 FROM marks WHERE what = 'start' HAVING count(*) = 40")
     busiest = Counter(row["worker"] for row in yard.rows("SELECT worker FROM runs")).most_common(1)[0][0]
     yard.signal(pids[busiest], signal.SIGKILL)
     await yard.until_over(40)
@@ -53,7 +57,7 @@ async def test_killed(yard: "Yard") -> None:
 async def test_a_long_run_is_left_alone(yard: "Yard") -> None:
     """Proves FR-342: a run may last longer than the lease, as its worker renews that."""
     for worker in ("one", "two"):
-        yard.hire(worker)
+        yard.hire(worker, ttl_s=2.5)
     await yard.ready(2)
     await yard.ask(*ids(6), nap_s=4.0)
     await yard.until_over(6)
@@ -68,7 +72,7 @@ async def test_a_stalled_worker_wakes_up(yard: "Yard") -> None:
     await yard.ask(*ids(8), steps=8, nap_s=0.25, saves=True)
     await yard.until("SELECT 1 FROM checkpoints")
     yard.signal(stalled, signal.SIGSTOP)
-    yard.hire("two")
+    yard.hire("two", ttl_s=CALM_S)
     await yard.until("SELECT 1 FROM runs WHERE worker = 'two' HAVING count(*) = 8")
     yard.signal(stalled, signal.SIGCONT)
     await yard.until_over(8)
@@ -88,7 +92,7 @@ async def test_asked_for_again_and_again(yard: "Yard") -> None:
     """Proves FR-341: an id is a run, however often it is enqueued, before, while and after it runs."""
     new = await asyncio.gather(*(yard.ask(*ids(5), nap_s=0.2) for _ in range(4)))
     assert sorted(run for some in new for run in some) == ids(5)
-    yard.hire()
+    yard.hire(ttl_s=CALM_S)
     await yard.until("SELECT 1 FROM runs WHERE state = 'running'")
     assert await yard.ask(*ids(5)) == []
     await yard.until_over(5)
@@ -102,13 +106,13 @@ async def test_asked_for_again_and_again(yard: "Yard") -> None:
 @EITHER
 async def test_the_engine_restarts(yard: "Yard") -> None:
     """Proves FR-345: connections are made again, what was told in between is found, nothing is lost or done twice."""
-    yard.hire()
+    yard.hire(ttl_s=CALM_S)
     await yard.ask(*ids(10, "before"), nap_s=1.0)
     await yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 10")
     yard.nats.kill()
     yard.rows(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
     )
     await yard.ask(*ids(10, "between"))
     yard.nats.start()
@@ -122,7 +126,7 @@ async def test_priority(yard: "Yard") -> None:
     """Proves FR-346: of one tenant the runs of higher priority come first, and else the older ones."""
     await yard.ask(*ids(6, "low"))
     await yard.ask(*ids(6, "high"), priority=5)
-    yard.hire(concurrency=1)
+    yard.hire(concurrency=1, ttl_s=CALM_S)
     await yard.until_over(12)
     assert [row["run"] for row in yard.marks("start")] == [*ids(6, "high"), *ids(6, "low")]
 
@@ -258,7 +262,7 @@ async def test_postgres_hangs_for_longer_than_a_lease(yard: "Yard") -> None:
 @EITHER
 async def test_failures_are_tried_again_and_then_set_aside(yard: "Yard") -> None:
     """Proves FR-343: what passes is tried again, what cannot pass is not, and a bug is after its tries."""
-    yard.hire()
+    yard.hire(ttl_s=CALM_S)
     await yard.ask("passing", fails=1, good=False)
     await yard.ask("broken", fails=99, good=False, max_failures=2)
     await yard.ask("refused", fails=99)
@@ -275,7 +279,7 @@ async def test_failures_are_tried_again_and_then_set_aside(yard: "Yard") -> None
 @EITHER
 async def test_not_before_its_time(yard: "Yard") -> None:
     """Proves FR-346: a delayed run starts when its time has come, by the database's clock."""
-    yard.hire()
+    yard.hire(ttl_s=CALM_S)
     await yard.ask("later", delay_s=1.2)
     await yard.ask("now")
     await yard.until_over(2)
@@ -305,7 +309,7 @@ async def test_no_tenant_has_more_than_its_share(yard: "Yard") -> None:
     await yard.ask(*ids(12, "much"), tenant="much", nap_s=0.3)
     await yard.ask(*ids(2, "little"), tenant="little", nap_s=0.3)
     for worker in ("one", "two"):
-        yard.hire(worker)
+        yard.hire(worker, ttl_s=CALM_S)
     await yard.until_over(14)
     starts = yard.marks("start")
     assert "little-001" in [row["run"] for row in starts[:5]]
@@ -349,7 +353,7 @@ async def test_what_hangs_or_fails_holds_up_nobody_else(yard: "Yard") -> None:
     yard.rows("INSERT INTO pools (name, concurrency, weight) VALUES ('hangs', 5, 1000)")
     await yard.ask(*ids(20, "hangs"), pool="hangs", nap_s=60.0)
     await yard.ask(*ids(60, "fails"), tenant="fails", nap_s=0.3, fails=9_999, good=False, max_failures=999)
-    yard.hire(concurrency=11)
+    yard.hire(concurrency=11, ttl_s=CALM_S)
     await yard.until("SELECT 1 FROM marks WHERE run LIKE 'fails%%' HAVING count(*) > 60")
     await yard.ask(*ids(40, "good"), tenant="good", nap_s=0.3)
     await yard.until("SELECT 1 FROM runs WHERE tenant = 'good' AND state = 'done' HAVING count(*) = 40")
@@ -379,11 +383,11 @@ async def test_two_workers_with_one_id(yard: "Yard") -> None:
 @EITHER
 async def test_a_clock_that_is_an_hour_wrong(yard: "Yard") -> None:
     """Proves FR-342: leases, delays and deadlines are by the database's clock, whatever a worker's says."""
-    yard.hire("behind", clock_s=-3600, concurrency=3)
-    yard.hire("ahead", clock_s=3600, concurrency=3)
-    yard.hire("moved", clock_s=3600, moved_after_s=1.5, concurrency=3)
+    yard.hire("behind", clock_s=-3600, concurrency=3, ttl_s=2.5)
+    yard.hire("ahead", clock_s=3600, concurrency=3, ttl_s=2.5)
+    yard.hire("moved", clock_s=3600, moved_after_s=1.5, concurrency=3, ttl_s=2.5)
     await yard.ready(3)
-    await yard.ask(*ids(9), nap_s=2.5, deadline_s=60)
+    await yard.ask(*ids(9), nap_s=3.0, deadline_s=60)
     await yard.ask("later", delay_s=1.0)
     await yard.until_over(10)
     assert {row["attempts"] for row in yard.rows("SELECT attempts FROM runs")} == {1}
@@ -404,7 +408,7 @@ async def test_fifty_megabytes(yard: "Yard") -> None:
 @EITHER
 async def test_fifty_megabytes_come_out(yard: "Yard") -> None:
     """Proves FR-341: an outcome that is too large fails its run, and its worker and its neighbours go on."""
-    yard.hire()
+    yard.hire(ttl_s=CALM_S)
     await yard.ask("large", says=12_500_000)
     await yard.ask(*ids(3))
     ended = await yard.engine.ended("large", 30)
@@ -424,9 +428,10 @@ async def test_an_agent_is_deleted_while_it_works(yard: "Yard", database_url: st
         assert await agents.create(["a", "b", "q"]) == 3
         await agents.change("q", "quarantined")
         yard.hire()
-        await yard.ask("run", nap_s=1.0)
+        await yard.ask("run", nap_s=60.0)
         await yard.until("SELECT 1 FROM marks WHERE what = 'start'")
         assert (await agents.get("a"))["state"] == "working"
+        yard.rows("UPDATE runs SET payload = '{}'")  # whoever has it next does not nap
         await agents.remove("a")
         await yard.until_over(1)
         assert [row["state"] for row in await agents.listed()] == ["waiting", "quarantined"]
@@ -438,8 +443,9 @@ async def test_an_agent_is_deleted_while_it_works(yard: "Yard", database_url: st
 async def test_a_pool_is_set_to_zero(yard: "Yard") -> None:
     """Proves FR-346: nothing new starts there, what runs goes on, and the rest starts when there is room again."""
     yard.hire(concurrency=4)
-    await yard.ask(*ids(6), nap_s=0.6)
+    await yard.ask(*ids(4), nap_s=2.5)
     await yard.until("SELECT 1 FROM runs WHERE state = 'running' HAVING count(*) = 4")
+    await yard.ask(*ids(2, "next"))
     yard.rows("UPDATE pools SET concurrency = 0")
     await yard.until_over(4)
     await yard.ask("more")
