@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -308,6 +309,17 @@ def nursery() -> Generator[Nursery]:
     made = Nursery()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def new_canaries() -> Callable[[], Any]:
+    """Makes what looks for secrets that were planted (``canary.py``)."""
+    spec = importlib.util.spec_from_file_location("canary", Path(__file__).with_name("canary.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Canaries
 
 
 Enrol = Callable[..., None]

@@ -18,31 +18,15 @@ from chimera.commerce.findings import FindingStore
 from chimera.commerce.intents import Intent, IntentState
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.payment_policy import Level, PaymentPolicy
+from chimera.commerce.wallet.approval import TypedData, payment_data
 from chimera.core.errors import ApprovalMissing, CfoUnavailable, ChimeraError, ExtraMissing, InputError
 from chimera.store.audit import AuditEvent, AuditLog
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
-DOMAIN = {"name": "Chimera payment", "version": "1"}
 ANSWER_S = 20.0
 LINE_MAX = 64 * 1024
-_DOMAIN_TYPE = [
-    {"name": "name", "type": "string"},
-    {"name": "version", "type": "string"},
-    {"name": "chainId", "type": "uint256"},
-]
-_PAYMENT_TYPE = [
-    {"name": "intent", "type": "bytes32"},
-    {"name": "chain", "type": "uint256"},
-    {"name": "asset", "type": "string"},
-    {"name": "payee", "type": "string"},
-    {"name": "amount", "type": "uint256"},
-    {"name": "feeCap", "type": "uint256"},
-    {"name": "policyVersion", "type": "string"},
-    {"name": "expiry", "type": "uint64"},
-]
-TypedData = dict[str, Any]
 
 
 class CfoSigner(Protocol):
@@ -55,44 +39,6 @@ class CfoSigner(Protocol):
             ApprovalMissing: it may not be signed. CfoUnavailable: nobody could say.
         """
         ...
-
-
-def payment_data(intent: Intent) -> TypedData:
-    """A payment as the typed data that is signed. ``intent``: its digest, which binds all of it; chain 0: no chain."""
-    asked = intent.asked
-    chain = asked.chain_id or 0
-    return {
-        "types": {"EIP712Domain": _DOMAIN_TYPE, "Payment": _PAYMENT_TYPE},
-        "primaryType": "Payment",
-        "domain": {**DOMAIN, "chainId": chain},
-        "message": {
-            "intent": intent.digest,
-            "chain": chain,
-            "asset": asked.asset,
-            "payee": asked.payee,
-            "amount": asked.amount,
-            "feeCap": asked.fee_cap,
-            "policyVersion": asked.policy_version,
-            "expiry": int(intent.expires_at.timestamp()),
-        },
-    }
-
-
-def signer_of(data: TypedData, signature: bytes) -> str:
-    """The address whose key signed typed data.
-
-    Raises:
-        ApprovalMissing: it is no signature. ExtraMissing: nothing can tell.
-    """
-    try:
-        from eth_account import Account
-        from eth_account.messages import encode_typed_data
-    except ImportError:
-        raise ExtraMissing("signatures need the extra commerce", remedy="pip install 'chimera[commerce]'") from None
-    try:
-        return str(Account.recover_message(encode_typed_data(full_message=data), signature=signature))
-    except Exception as error:  # noqa: BLE001 - whatever the bytes are: they are no signature
-        raise ApprovalMissing(f"the CFO's signature cannot be read: {type(error).__name__}") from None
 
 
 class CfoDesk:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from chimera.commerce.approvals import ApprovalStore
 from chimera.commerce.cfo import CfoAgent, CfoVerdict
-from chimera.commerce.cfo_key import CfoSigner, payment_data, signer_of
+from chimera.commerce.cfo_key import CfoSigner
 from chimera.commerce.findings import FindingStore
 from chimera.commerce.intents import IN_FLIGHT, Intent, IntentState
 from chimera.commerce.ledger import Ledger
@@ -20,6 +20,7 @@ from chimera.commerce.payment_policy import Level, PaymentPolicy
 from chimera.commerce.risk import RiskDesk
 from chimera.commerce.screening import Screening
 from chimera.commerce.transactions import Requester
+from chimera.commerce.wallet.approval import payment_data, signer_of
 from chimera.core.clock import Clock
 from chimera.core.errors import ApprovalMissing, BudgetMissing, IntentConflict, OverBudget
 from chimera.store.audit import AuditEvent, AuditLog

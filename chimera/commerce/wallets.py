@@ -1,7 +1,7 @@
 """Wallets and their transactions as they are in the database: which nonce is whose, and what was signed and sent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,8 +28,12 @@ _UNUSED = """
     WHERE NOT EXISTS (SELECT FROM wallet_nonces AS n WHERE (n.chain_id, n.address, n.nonce) = (%s, %s, g))
     ORDER BY g LIMIT 100
 """
+_LISTED = """
+    SELECT * FROM wallets WHERE (%s::bigint IS NULL OR chain_id = %s) AND (%s::text IS NULL OR tenant = %s)
+    ORDER BY tenant, agent, chain_id
+"""
 _RELEASE = b"""
-    UPDATE wallets SET quarantined_at = NULL, why = %s
+    UPDATE wallets SET quarantined_at = NULL, why = %s, next_nonce = greatest(next_nonce, %s)
     WHERE chain_id = %s AND address = %s AND quarantined_at IS NOT NULL RETURNING tenant, agent
 """
 
@@ -45,6 +49,10 @@ class Wallet:
     next_nonce: int
     quarantined: bool
     why: str
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON data."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -91,10 +99,9 @@ class WalletStore:
         row = await fetch_one(self._pool, query, (chain_id, tenant, agent))
         return None if row is None else wallet_of(row)
 
-    async def listed(self, chain_id: int, tenant: str | None = None) -> list[Wallet]:
-        """The wallets on a chain, of one tenant or of all, by agent."""
-        query = "SELECT * FROM wallets WHERE chain_id = %s AND (%s::text IS NULL OR tenant = %s) ORDER BY tenant, agent"
-        return [wallet_of(row) for row in await fetch(self._pool, query, (chain_id, tenant, tenant))]
+    async def listed(self, chain_id: int | None = None, tenant: str | None = None) -> list[Wallet]:
+        """The wallets on a chain or on all, of one tenant or of all, by agent."""
+        return [wallet_of(row) for row in await fetch(self._pool, _LISTED, (chain_id, chain_id, tenant, tenant))]
 
     async def transactions(self, intent: str) -> list[ChainTransaction]:
         """What was signed for a payment, the newest first."""
@@ -123,13 +130,16 @@ class WalletStore:
         event = AuditEvent(kind="money.quarantined", actor="chimera:payer", data=data)
         return await self._mark(_QUARANTINE, event, (why[:2_000], chain_id, address))
 
-    async def release(self, chain_id: int, address: str, by: str, why: str) -> bool:
-        """Let a wallet pay again, because a human has looked; False when it was not held back."""
-        data = {"chain": chain_id, "address": address, "why": why[:300]}
-        event = AuditEvent(kind="money.unquarantined", actor=by[:200], data=data)
-        return await self._mark(_RELEASE, event, (why[:2_000], chain_id, address))
+    async def release(self, chain_id: int, address: str, by: str, why: str, next_nonce: int = 0) -> bool:
+        """Let a wallet pay again, because a human has looked; False when it was not held back.
 
-    async def _mark(self, query: bytes, event: AuditEvent, values: tuple[str, int, str]) -> bool:
+        ``next_nonce``: the first one that is free on the chain, where others used some; none is given out twice.
+        """
+        data = {"chain": chain_id, "address": address, "why": why[:300], "next_nonce": next_nonce}
+        event = AuditEvent(kind="money.unquarantined", actor=by[:200], data=data)
+        return await self._mark(_RELEASE, event, (why[:2_000], next_nonce, chain_id, address))
+
+    async def _mark(self, query: bytes, event: AuditEvent, values: tuple[str | int, ...]) -> bool:
         async with self._pool.connection() as connection, connection.transaction():
             row = await (await connection.execute(query, values)).fetchone()
             if row is None:

@@ -509,7 +509,9 @@ class WalletQuarantined(PaymentRefused):
     """The wallet does not pay until a human has looked at it."""
 
     code = "CH814"
-    remedy = "Find out who else has its key; move what it holds to a new wallet."
+    remedy = (
+        "Find out who else has its key, and move what it holds; `chimera ledger wallets release` lets it pay again."
+    )
 
 
 class PayeeUnknown(PaymentRefused):

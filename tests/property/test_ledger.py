@@ -280,6 +280,7 @@ def timed(shared_database_url: str) -> Generator[psycopg.Connection[Row]]:
         yield connection
 
 
+@pytest.mark.threat(4, 5, 38, 39, 40)
 @pytest.mark.timeout(300)
 def test_the_ledger_is_its_model(timed: psycopg.Connection[Row], shared_database_url: str) -> None:
     machine = type("Machine", (LedgerMachine,), {"connection": timed, "url": shared_database_url})

@@ -150,6 +150,7 @@ def test_the_guarded_payment_passes() -> None:
     assert list(unguarded_hops(compile_guarded(payment_graph()))) == []
 
 
+@pytest.mark.threat(26)
 def test_a_way_to_a_payer_around_the_guard_is_found() -> None:
     """Proves FR-653. Threat 26: an edge past the guard, one past the receipt, a step that pays by itself."""
     past = payment_graph()

@@ -17,6 +17,7 @@ from chimera.core.money import UNITS_END, Money, checked_units, read_units, spli
 DECIMALS = st.sampled_from([0, 2, 6, 8, 18, 27])
 
 
+@pytest.mark.threat(14)
 @given(DECIMALS, st.integers(0, UNITS_END - 1))
 def test_what_is_written_is_read_as_the_same(decimals: int, units: int) -> None:
     """Threat 14. With 0, 6, 8, 18 and 27 decimals; beside Python's decimal numbers, which are exact here."""
@@ -30,6 +31,7 @@ def test_what_is_written_is_read_as_the_same(decimals: int, units: int) -> None:
     assert write_units(-units, decimals) == (f"-{text}" if units else text)
 
 
+@pytest.mark.threat(14)
 @given(st.integers(0, 999), DECIMALS, DECIMALS)
 def test_the_same_number_is_another_amount_of_another_asset(whole: int, few: int, many: int) -> None:
     """Threat 14. Nothing but the asset says what an amount means."""
@@ -37,6 +39,7 @@ def test_the_same_number_is_another_amount_of_another_asset(whole: int, few: int
     assert one * 10 ** (many - few) == other if many >= few else one == other * 10 ** (few - many)
 
 
+@pytest.mark.threat(30)
 @given(st.integers(0, 10**40), st.lists(st.integers(0, 10**9), min_size=1, max_size=50).filter(any))
 def test_the_parts_of_an_amount_add_up(units: int, weights: list[int]) -> None:
     """Threat 30. No unit is lost or made, no part is off by one or more, and equal weights differ by one at most."""
@@ -93,6 +96,7 @@ NONE: list[Any] = [
 ]
 
 
+@pytest.mark.threat(13)
 @pytest.mark.parametrize("amount", NONE, ids=repr)
 def test_what_is_no_amount_is_refused_with_a_remedy(amount: Any) -> None:
     """Threat 13. Text that is no plain number, other types, more decimals than the asset has, and 10 to the 30."""
@@ -110,6 +114,7 @@ def test_zero_is_an_amount_only_where_it_may_be() -> None:
     assert asset.units("1.50000000") == 1_500_000, "zeros at the end are no decimals"
 
 
+@pytest.mark.threat(13)
 @pytest.mark.parametrize("units", [True, 1.0, "1", None, -1, 0, UNITS_END, Decimal(1)], ids=repr)
 def test_atomic_units_are_a_whole_number_that_can_be(units: Any) -> None:
     """Threat 13."""

@@ -20,7 +20,7 @@ from eth_account.messages import encode_typed_data
 from chimera.commerce.chain.port import Fees
 from chimera.commerce.intents import Intent, IntentState, Proposal
 from chimera.commerce.paying import gas_for, raised
-from chimera.commerce.wallet.approval import SignedApproval, approval_for, approved_by, typed_data
+from chimera.commerce.wallet.approval import SignedApproval, approval_for, signer_of, typed_data
 from chimera.commerce.wallet.authorizing import AuthorizeRequest, authorization_data, write_authorize
 from chimera.commerce.wallet.book import SignedBook
 from chimera.commerce.wallet.calldata import REFUSED, Moves, read_transaction, transfer_call
@@ -116,6 +116,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
+@pytest.mark.threat(6)
 @pytest.mark.parametrize("field", CHANGES)
 def test_nothing_is_signed_that_is_not_what_was_approved(signer: PaymentSigner, field: str) -> None:
     """Threat 6. The recipient, or anything else, is changed after the approval: the signer refuses."""
@@ -132,6 +133,7 @@ def test_nothing_is_signed_that_is_not_what_was_approved(signer: PaymentSigner, 
     assert signer.sign_payment(asks(intent))
 
 
+@pytest.mark.threat(6)
 @pytest.mark.parametrize(
     ("field", "value"),
     [("payee", PAYEE.lower()), ("amount", 1), ("fee_cap", 1), ("expiry", NOW + 9_999), ("chain_id", 1)],
@@ -143,6 +145,7 @@ def test_an_approval_that_says_something_else_is_none(signer: PaymentSigner, fie
         signer.sign_payment(SignRequest(intent, approve(intent, **{field: value}), 0, GAS))
 
 
+@pytest.mark.threat(9)
 def test_an_approval_is_of_one_chain(signer: PaymentSigner) -> None:
     """Threat 9. An approval for another chain, or a chain that the signer was not started for."""
     other = payment(asset="eip155:1/native", fee_asset="eip155:1/native", chain_id=1)
@@ -154,7 +157,8 @@ def test_an_approval_is_of_one_chain(signer: PaymentSigner) -> None:
     )
     with pytest.raises(SignerRefused, match="not signed by the CFO"):
         signer.sign_payment(SignRequest(here, moved, 0, GAS))
-    assert approved_by(approve(here)) == CFO.address != approved_by(moved)
+    found = [signer_of(typed_data(each), each.signature) for each in (approve(here), moved)]
+    assert found[0] == CFO.address != found[1]
     with pytest.raises(SignerRefused, match="nothing that can be paid"):
         signer.sign_payment(asks(payment(asset="eip155:1/native")))
 
@@ -190,6 +194,7 @@ def test_a_wallet_does_not_pay_itself_or_a_token(signer: PaymentSigner) -> None:
             signer.sign_payment(asks(payment(asset=TOKEN, payee=payee), gas=Gas(90_000, 100, 10)))
 
 
+@pytest.mark.threat(15)
 @pytest.mark.parametrize("selector", REFUSED)
 def test_calls_that_let_others_spend_are_never_signed(selector: str) -> None:
     """Threat 15. approve, permit, Permit2, setApprovalForAll and the like, by a decoder that knows one call."""
@@ -213,6 +218,7 @@ ODD_TRANSACTIONS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.threat(17)
 @pytest.mark.parametrize("fields", ODD_TRANSACTIONS)
 def test_a_transaction_does_one_of_two_things(fields: dict[str, Any]) -> None:
     """Threat 17. Coins that ride along with a token call; and whatever else is not a plain payment."""
@@ -234,6 +240,7 @@ def test_keys_that_sign_something_else_than_they_were_asked_are_noticed(tmp_path
         signer.sign_payment(asks(payment()))
 
 
+@pytest.mark.threat(18)
 @pytest.mark.parametrize(
     "gas",
     [
@@ -256,6 +263,7 @@ def test_fees_are_within_the_payments_cap(signer: PaymentSigner, gas: Gas) -> No
         signer.sign_payment(asks(payment(asset=TOKEN, fee_asset=TOKEN), gas=Gas(90_000, 1, 1)))
 
 
+@pytest.mark.threat(18)
 def test_gas_is_chosen_within_the_cap() -> None:
     """Threat 18."""
     intent = payment(fee_cap=21_000 * 150)
@@ -265,6 +273,7 @@ def test_gas_is_chosen_within_the_cap() -> None:
         gas_for(intent, Fees(150, 1))
 
 
+@pytest.mark.threat(19)
 def test_a_payment_has_one_nonce_and_is_replaced_by_an_eighth_more(signer: PaymentSigner) -> None:
     """Threat 19. A bump is the same nonce and at least 12.5 % more on both fees, rounded up, within the cap."""
     intent = payment(fee_cap=21_000 * 130)
@@ -285,6 +294,7 @@ def test_a_payment_has_one_nonce_and_is_replaced_by_an_eighth_more(signer: Payme
     assert raised(GAS, Fees(130, 5), 21_000 * 130) is None
 
 
+@pytest.mark.threat(2)
 def test_a_nonce_is_kept_for_the_payment_that_was_signed_with_it(tmp_path: Path) -> None:
     """Threat 2. The answer was lost: no other payment gets its nonce before the approval of the first expires."""
     clock = [NOW]
@@ -303,6 +313,7 @@ def test_a_nonce_is_kept_for_the_payment_that_was_signed_with_it(tmp_path: Path)
     assert signer.sign_payment(asks(later, 5)).nonce == 5
 
 
+@pytest.mark.threat(2)
 def test_the_book_outlives_the_signer(tmp_path: Path) -> None:
     """Threat 2. What was signed gets no second nonce, from a signer that was started anew either."""
     intent = payment()
@@ -317,6 +328,7 @@ def test_the_book_outlives_the_signer(tmp_path: Path) -> None:
         made().sign_payment(asks(intent, 2))
 
 
+@pytest.mark.threat(16)
 @pytest.mark.parametrize(
     "call",
     [
@@ -354,8 +366,10 @@ def test_an_authorisation_is_one_for_a_payment_and_instead_of_a_transaction(sign
     assert Account.recover_message(said, signature=signature) == sender
     assert signer.sign_authorization(request) == signature
     for changed in ({"valid_before": NOW + 99}, {"name": "Other"}, {"approval": approve(intent, amount=1)}):
-        with pytest.raises(SignerRefused):
+        with pytest.raises(SignerRefused) as refused:
             signer.sign_authorization(dataclasses.replace(request, **changed))
+        told = {"valid_before": NOW + 100} if "valid_before" in changed else None
+        assert refused.value.context.get("before") == told
     with pytest.raises(SignerRefused, match="by an authorisation"):
         signer.sign_payment(asks(intent, gas=Gas(90_000, 100, 10)))
     cancelled = signer.sign_authorization(dataclasses.replace(request, cancel=True))
@@ -368,6 +382,10 @@ def test_an_authorisation_is_one_for_a_payment_and_instead_of_a_transaction(sign
         third = payment(asset=TOKEN)
         with pytest.raises(SignerRefused, match="at most"):
             signer.sign_authorization(AuthorizeRequest(third, approve(third), late, "USD Coin", "2"))
+    free = payment(asset=TOKEN, fee_asset=TOKEN, fee_cap=0)
+    assert signer.sign_authorization(AuthorizeRequest(free, approve(free), NOW + 100, "USD Coin", "2"))
+    with pytest.raises(SignerRefused, match="own coin"):
+        signer.sign_payment(asks(payment(asset=TOKEN, fee_asset=TOKEN), gas=Gas(90_000, 100, 10)))
     coins = payment()
     with pytest.raises(SignerRefused, match="only tokens"):
         signer.sign_authorization(AuthorizeRequest(coins, approve(coins), NOW + 100, "USD Coin", "2"))

@@ -8,6 +8,7 @@ from chimera.cli.commands.ledger_budgets import app as budgets_app
 from chimera.cli.commands.ledger_out import statement_command
 from chimera.cli.commands.ledger_payees import app as payees_app
 from chimera.cli.commands.ledger_payments import payments_command
+from chimera.cli.commands.ledger_wallets import app as wallets_app
 from chimera.cli.opening import open_records
 from chimera.cli.options import By, Json, Tenant
 from chimera.cli.running import run
@@ -21,6 +22,7 @@ app.command("statement")(statement_command)
 app.command("payments")(payments_command)
 app.add_typer(budgets_app, name="budgets")
 app.add_typer(payees_app, name="payees")
+app.add_typer(wallets_app, name="wallets")
 
 
 @app.command("balance")

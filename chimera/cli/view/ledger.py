@@ -13,6 +13,7 @@ from chimera.commerce.history import Made
 from chimera.commerce.payees import Payee
 from chimera.commerce.reconcile import Compared
 from chimera.commerce.statement import Entry
+from chimera.commerce.wallets import Wallet
 from chimera.core.money import write_units
 
 _STYLES = {"frozen": "cyan", "used up": "red", "nearly used up": "yellow", "running out": "yellow"}
@@ -126,6 +127,15 @@ def payees_table(payees: Iterable[Payee]) -> Table:
         made.add_row(
             Text(line(one.name, 60)), str(one.chain_id or "-"), Text(line(one.address, 80)), Text(line(one.owner, 60))
         )
+    return made
+
+
+def wallets_table(wallets: Iterable[Wallet]) -> Table:
+    """The wallets of agents; for one that is held back, why."""
+    made = table("agent", "chain", "address", "next nonce", "state", right=("chain", "next nonce"))
+    for one in wallets:
+        held = Text(line(f"held back: {one.why}", 160), style="red") if one.quarantined else Text("pays")
+        made.add_row(Text(line(one.agent, 60)), str(one.chain_id), one.address, str(one.next_nonce), held)
     return made
 
 

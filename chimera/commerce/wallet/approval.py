@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from chimera.commerce.intents import Intent
-from chimera.core.errors import SignerRefused
+from chimera.core.errors import ExtraMissing, SignerRefused
 
 DOMAIN_NAME = "Chimera payment"
 DOMAIN_VERSION = "1"
@@ -28,6 +28,7 @@ _PAYMENT = [
     {"name": "expiry", "type": "uint64"},
 ]
 _SIGNATURE_BYTES = 65
+TypedData = dict[str, Any]
 
 
 class Approval(Protocol):
@@ -122,19 +123,9 @@ def approval_for(intent: Intent) -> SignedApproval:
     Raises:
         SignerRefused: the payment is not made on a chain.
     """
-    asked = intent.asked
-    if asked.chain_id is None:
+    if intent.asked.chain_id is None:
         raise SignerRefused(f"payment {intent.id} is not made on a chain")
-    return SignedApproval(
-        intent=intent.digest,
-        chain_id=asked.chain_id,
-        asset=asked.asset,
-        payee=asked.payee,
-        amount=asked.amount,
-        fee_cap=asked.fee_cap,
-        policy_version=asked.policy_version,
-        expiry=int(intent.expires_at.timestamp()),
-    )
+    return _unsigned(intent)
 
 
 async def approval_of(intent: Intent, signatures: Signatures) -> SignedApproval:
@@ -149,7 +140,26 @@ async def approval_of(intent: Intent, signatures: Signatures) -> SignedApproval:
     return replace(approval_for(intent), signature=kept.signature)
 
 
-def typed_data(approval: Approval) -> dict[str, Any]:
+def payment_data(intent: Intent) -> TypedData:
+    """What the CFO signs for a payment, on a chain or outside of all: there the chain is 0."""
+    return typed_data(_unsigned(intent))
+
+
+def _unsigned(intent: Intent) -> SignedApproval:
+    asked = intent.asked
+    return SignedApproval(
+        intent=intent.digest,
+        chain_id=asked.chain_id or 0,
+        asset=asked.asset,
+        payee=asked.payee,
+        amount=asked.amount,
+        fee_cap=asked.fee_cap,
+        policy_version=asked.policy_version,
+        expiry=int(intent.expires_at.timestamp()),
+    )
+
+
+def typed_data(approval: Approval) -> TypedData:
     """The approval as the typed data that a wallet signs with ``eth_signTypedData_v4``."""
     return {
         "types": {"EIP712Domain": _DOMAIN, "Payment": _PAYMENT},
@@ -168,21 +178,20 @@ def typed_data(approval: Approval) -> dict[str, Any]:
     }
 
 
-def approved_by(approval: Approval) -> str:
-    """The address, with its checksum, whose key made the signature.
+def signer_of(data: TypedData, signature: bytes) -> str | None:
+    """The address, with its checksum, whose key signed typed data; None when it is no signature.
 
     Raises:
-        SignerRefused: it is no signature.
+        ExtraMissing: nothing here can tell.
     """
-    from eth_account import Account
-    from eth_account.messages import encode_typed_data
-
-    if len(approval.signature) != _SIGNATURE_BYTES or len(approval.intent) != 32:
-        raise SignerRefused("the approval has no signature")
     try:
-        found = Account.recover_message(
-            encode_typed_data(full_message=typed_data(approval)), signature=approval.signature
-        )
-    except Exception as error:  # noqa: BLE001 - whatever the bytes are: they are no signature, and nothing is signed
-        raise SignerRefused(f"the signature of the approval cannot be read: {type(error).__name__}") from None
-    return str(found)
+        from eth_account import Account
+        from eth_account.messages import encode_typed_data
+    except ImportError:
+        raise ExtraMissing("signatures need the extra commerce", remedy="pip install 'chimera[commerce]'") from None
+    if len(signature) != _SIGNATURE_BYTES:
+        return None
+    try:
+        return str(Account.recover_message(encode_typed_data(full_message=data), signature=signature))
+    except Exception:  # noqa: BLE001 - whatever the bytes are: they are no signature, and of nobody
+        return None

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from chimera.commerce.intents import Intent
-from chimera.commerce.wallet.approval import Approval, approved_by
+from chimera.commerce.wallet.approval import Approval, signer_of, typed_data
 from chimera.commerce.wallet.authorizing import MOST_VALID_S, AuthorizeRequest, authorization_data
 from chimera.commerce.wallet.book import Entry, SignedBook
 from chimera.commerce.wallet.calldata import Moves, read_transaction, transfer_call
@@ -107,7 +107,8 @@ class PaymentSigner:
                 )
             self._book.put_authorized(intent.digest, *told)
         elif before is not None and before != told:
-            raise SignerRefused(f"payment {intent.id} has another authorisation")
+            same = {"valid_before": before[0]} if before[1:] == told[1:] else None
+            raise SignerRefused(f"payment {intent.id} has another authorisation", before=same)
         return self._keys.sign_typed(asked.tenant, asked.agent, authorization_data(request, sender, token))
 
     def _check_nonce(self, request: SignRequest, sender: str) -> None:
@@ -159,7 +160,7 @@ def check_approval(approval: Approval, intent: Intent, trusted: Trusted) -> None
         int(intent.expires_at.timestamp()),
     ):
         raise SignerRefused(f"the approval of payment {intent.id} says something else than the payment")
-    if approved_by(approval) not in trusted.cfo:
+    if signer_of(typed_data(approval), approval.signature) not in trusted.cfo:
         raise SignerRefused(f"the approval of payment {intent.id} is not signed by the CFO")
     if asked.chain_id not in trusted.chains:
         raise SignerRefused(f"chain {asked.chain_id} is not one to pay on")

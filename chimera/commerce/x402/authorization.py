@@ -4,12 +4,12 @@ The number follows from the payment, so a payment that is signed twice, by a cra
 the token takes each number of a payer once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chimera.commerce.intents import Intent, digest_of
 from chimera.commerce.x402.offers import Token
-from chimera.core.errors import OfferRefused
+from chimera.core.errors import OfferRefused, SignerRefused
 
 MOST_VALID_S = 100
 """How long a signed authorisation is good, however long the seller asks for: less than the signer allows."""
@@ -105,6 +105,15 @@ def authorization_for(intent: Intent, token: Token, payer: str, now: int, asked_
 def number_of(intent: Intent) -> bytes:
     """The number of a payment's authorisation, always the same."""
     return digest_of(_NUMBER, intent.id, intent.digest.hex())
+
+
+def as_before(authorization: Authorization, refused: SignerRefused) -> Authorization | None:
+    """The authorisation that the signer signed for this payment before and nobody kept, if it says so."""
+    before: dict[str, Any] = refused.context.get("before") or {}
+    until = before.get("valid_before")
+    if not isinstance(until, int) or until == authorization.valid_before:
+        return None
+    return replace(authorization, valid_before=until)
 
 
 def check_signature(authorization: Authorization, signature: bytes) -> None:

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from chimera.commerce.intents import FINAL, Intent, IntentState, mission_id_of
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.x402.asking import Answer, Asker
-from chimera.commerce.x402.authorization import authorization_for, check_signature
+from chimera.commerce.x402.authorization import as_before, authorization_for, check_signature
 from chimera.commerce.x402.journal import Goods, PurchaseStore, Row
 from chimera.commerce.x402.offers import Offer, Shop, check_shop, choose, origin_of
 from chimera.commerce.x402.ports import Decide, SignAuthorization
@@ -28,6 +28,7 @@ from chimera.core.errors import (
     OfferRefused,
     OutcomeUnknown,
     PriceChanged,
+    SignerRefused,
 )
 from chimera.store.audit import AuditEvent, AuditLog
 
@@ -114,7 +115,7 @@ class Buyer:
 
     async def _resume(self, intent_id: str) -> Purchase:
         intent = await self._p.ledger.intent(intent_id)
-        if intent.state in _UNDECIDED:
+        if intent.state in _UNDECIDED or intent.state == _S.APPROVED:  # approved, and perhaps not signed by the CFO yet
             await self._p.decide.decide(intent)
             intent = await self._p.ledger.intent(intent_id)
         if intent.state == _S.APPROVED:
@@ -173,7 +174,12 @@ class Buyer:
             raise
         payer = await self._p.signer.payer(intent)
         authorization = authorization_for(intent, offer.shop.token, payer, await self._p.store.now(), offer.valid_s)
-        signature = await self._p.signer.sign(intent, authorization)
+        try:
+            signature = await self._p.signer.sign(intent, authorization)
+        except SignerRefused as refused:  # killed before it was kept: there is one authorisation, and this is it
+            if (before := as_before(authorization, refused)) is None:
+                raise
+            authorization, signature = before, await self._p.signer.sign(intent, before)
         check_signature(authorization, signature)
         header = write_payload(payload_of(row.offer, authorization.signed(signature)))
         async with self._p.store.pool.connection() as connection, connection.transaction():

@@ -81,7 +81,7 @@ class PurchaseStore:
 
     async def now(self) -> int:
         """The ledger's time, in seconds since 1970."""
-        row = await fetch_one(self.pool, "SELECT extract(epoch FROM ledger_now())::bigint AS now")
+        row = await fetch_one(self.pool, "SELECT floor(extract(epoch FROM ledger_now()))::bigint AS now")
         return int(row["now"]) if row else 0
 
     async def named(self, tenant: str, key: str) -> Row | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from chimera.commerce.addresses import checked_address
 from chimera.commerce.assets import Asset
 from chimera.commerce.x402.wire import EXACT, read_required
 from chimera.core.errors import InputError, OfferRefused
@@ -86,8 +87,9 @@ def check_shop(shop: Shop) -> None:
     """
     if origin_of(shop.origin) != shop.origin:
         raise InputError(f"{shop.origin[:120]!r} is no origin", remedy="Write scheme, host and port alone.")
-    if not _ADDRESS.fullmatch(shop.pay_to) or not _ADDRESS.fullmatch(shop.token.address):
-        raise InputError("a shop is paid at an address of 0x and 40 hexadecimal digits", remedy="Correct the shop.")
+    checked_address(shop.pay_to)
+    if not _ADDRESS.fullmatch(shop.token.address):
+        raise InputError("a token has an address of 0x and 40 hexadecimal digits", remedy="Correct the shop.")
     if not 0 < shop.most_units < UNITS_END:
         raise InputError("the most that a purchase may cost is more than zero", remedy="Correct the shop.")
 

@@ -11,7 +11,10 @@ class Decide(Protocol):
     """Screens, scores and approves payments, or asks people. Nothing here can say yes in its place."""
 
     async def decide(self, intent: Intent) -> IntentState:
-        """Bring a payment as far as it can be decided now, and say where it is: approved, escalated, rejected."""
+        """Bring a payment as far as it can be decided now, and say where it is: approved, escalated, rejected.
+
+        One that is approved already is signed by the CFO, if it was not.
+        """
         ...
 
 

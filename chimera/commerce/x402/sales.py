@@ -24,7 +24,7 @@ _MADE = """
 """
 _SETTLED = """
     UPDATE x402_sales SET state = 'settled', transaction = %s, touched_at = clock_timestamp()
-    WHERE (asset, payer, nonce) = (%s, %s, %s) AND state = 'made'
+    WHERE (asset, payer, nonce) = (%s, %s, %s) AND state IN ('made', 'settled')
 """
 _DROP = "DELETE FROM x402_sales WHERE (asset, payer, nonce) = (%s, %s, %s) AND state <> 'settled'"
 _REQUEST = "chimera-x402-sale-1"

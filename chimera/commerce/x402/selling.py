@@ -164,7 +164,7 @@ class Paid:
             raise OfferRefused("the payment was made for another request")
         if sale.goods is None:
             await _later(send)
-        elif sale.state == "settled":
+        elif sale.state == "settled" and await self._till.chain.stands(asked.authorization):
             await self._give(asked, sale.goods, sale.transaction, send)
         else:
             await self._settle(asked, sale.goods, send)

@@ -57,6 +57,12 @@ class TokenChain:
         gone = await self._found("AuthorizationCanceled", authorization, number)
         return Use(Fate.CANCELLED if gone else Fate.ODD, gone)
 
+    async def stands(self, authorization: Authorization) -> bool:
+        """Whether an authorisation is used as of the newest block; one that was may not be any more, if blocks went."""
+        token, who = authorization.token.address, (authorization.payer, authorization.nonce)
+        state = await self._evm.call(token, self._token.call("authorizationState", *who))
+        return bool(self._token.answer("authorizationState", state))
+
     async def cancel(self, authorization: Authorization, signature: bytes) -> str:
         """Use an authorisation up without paying; the transaction, once it is in a block. It may have come too late."""
         parts = (signature[64], signature[:32], signature[32:64])

@@ -1,7 +1,12 @@
 """Books to test with: a ledger with two assets of a chain, budgets, and payments as far along as a test needs them."""
 
+import asyncio
 import itertools
+import json
+import pickle
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +142,51 @@ def new_books() -> "Callable[[Pool], Awaitable[Books]]":
 async def alone(pool: Pool) -> Books:
     """Books in a database of this test's own, whose clock it may set."""
     return await Books(pool, "default").ready()
+
+
+DOOMED = Path(__file__).with_name("doomed.py")
+Doom = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@pytest.fixture
+def doom(shared_database_url: str, tmp_path: Path) -> Doom:
+    """Has jobs done by processes that are killed at points of their own (``doomed.py``), and says how they ended.
+
+    ``parts``: what those processes reach in this one, by its name.
+    """
+
+    async def run(what: str, jobs: list[str], points: list[int], parts: dict[str, Any], **more: Any) -> dict[str, Any]:
+        async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                length = int.from_bytes(await reader.readexactly(4), "big")
+                part, method, values, named = pickle.loads(await reader.readexactly(length))
+                try:
+                    answer: tuple[bool, Any] = (True, await getattr(parts[part], method)(*values, **named))
+                except Exception as error:  # noqa: BLE001 - told to whoever asked
+                    answer = (False, error)
+                told = pickle.dumps(answer)
+                writer.write(len(told).to_bytes(4, "big") + told)
+                await writer.drain()
+            except (asyncio.IncompleteReadError, ConnectionError):
+                pass  # it was killed meanwhile
+            finally:
+                writer.close()
+
+        place = tmp_path / "parts"
+        order = {"what": what, "jobs": jobs, "points": points, "url": shared_database_url, "place": str(place), **more}
+        async with await asyncio.start_unix_server(meet, place):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(DOOMED), json.dumps(order)), stdout=asyncio.subprocess.PIPE
+            )
+            try:
+                said, _ = await process.communicate()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+        assert process.returncode == 0
+        return json.loads(said)
+
+    return run
 
 
 Clock = Callable[[str], Awaitable[None]]

@@ -61,6 +61,7 @@ async def test_a_payment_from_its_proposal_to_its_refund(books: "Books") -> None
     await books.intact()
 
 
+@pytest.mark.threat(3)
 async def test_the_same_key_is_the_same_payment_and_never_another_one(books: "Books") -> None:
     """Proves FR-602. Threat 3. The same idempotency key with another payload is a conflict, whatever differs."""
     asked = books.asks(100, key="once", mission="m", pool="p", team="t")
@@ -213,6 +214,7 @@ async def test_a_frozen_or_lowered_budget_lets_nothing_more_out(books: "Books") 
 AMOUNTS: list[Any] = [0, -1, 10**30, 1.0, True, float("nan"), float("inf"), None, "100", "１００"]
 
 
+@pytest.mark.threat(13)
 @pytest.mark.parametrize("amount", AMOUNTS, ids=repr)
 async def test_an_amount_that_is_none_is_not_even_written_down(books: "Books", amount: Any) -> None:
     """Threat 13. No NaN, infinity, boolean, text, zero, negative or huge amount becomes a payment."""
@@ -221,6 +223,7 @@ async def test_an_amount_that_is_none_is_not_even_written_down(books: "Books", a
     assert await fetch(books.pool, "SELECT 1 FROM intents WHERE tenant = %s", (books.tenant,)) == []
 
 
+@pytest.mark.threat(13)
 @pytest.mark.parametrize("amount", ["'NaN'", "'Infinity'", "'-Infinity'", "0", "-5", "1.5", "1e30", "1e400", "NULL"])
 async def test_the_database_refuses_such_amounts_by_itself(books: "Books", amount: str) -> None:
     """Threat 13. Whoever calls the functions without our code gets no further."""
@@ -278,6 +281,7 @@ async def test_a_field_that_cannot_be_is_named(books: "Books", fields: dict[str,
     assert refused.value.hint
 
 
+@pytest.mark.threat(14)
 async def test_assets_never_change(books: "Books") -> None:
     """Threat 14. An amount keeps its meaning: nobody changes the decimals of an asset."""
     with pytest.raises(ConflictError):
@@ -293,6 +297,7 @@ async def test_assets_never_change(books: "Books") -> None:
     assert await books.assets.named("USDC", 1) == other
 
 
+@pytest.mark.threat(39)
 async def test_captures_and_releases_end_a_hold_once(books: "Books") -> None:
     """Threat 39. No double capture, no capture above the hold, and nothing is given back after a capture."""
     number = await books.budget(1_000)
@@ -316,6 +321,7 @@ async def test_captures_and_releases_end_a_hold_once(books: "Books") -> None:
     await books.intact()
 
 
+@pytest.mark.threat(39)
 async def test_captures_and_releases_at_the_same_time(books: "Books") -> None:
     """Threat 39. Many at once, over many connections: one of them counts."""
     number = await books.budget(1_000)
@@ -331,6 +337,7 @@ async def test_captures_and_releases_at_the_same_time(books: "Books") -> None:
     await books.intact()
 
 
+@pytest.mark.threat(40)
 async def test_refunds_are_never_more_than_was_captured(books: "Books") -> None:
     """Threat 40. Double refunds and chargebacks above the capture are refused, also at the same time."""
     number = await books.budget(1_000)
@@ -365,6 +372,7 @@ async def test_a_failed_payment_gives_back_all_but_its_fees(books: "Books") -> N
     await books.intact()
 
 
+@pytest.mark.threat(38)
 @pytest.mark.parametrize("state", sorted(IN_FLIGHT))
 async def test_what_is_signed_is_held_however_old_it_is(
     alone: "Books", state: IntentState, later: Callable[[str], Awaitable[None]]

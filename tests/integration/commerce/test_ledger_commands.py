@@ -19,6 +19,9 @@ from chimera.cli.main import app
 from chimera.commerce.assets import Asset, on_chain
 from chimera.commerce.intents import IntentState
 from chimera.commerce.statement import Entry, account, as_beancount, as_csv, commodities
+from chimera.commerce.wallets import WalletStore
+from chimera.core.clock import SystemClock
+from chimera.store.audit import AuditLog
 from chimera.store.embedded import Endpoints
 from chimera.store.postgres import Pool, connect, open_pool
 
@@ -76,6 +79,7 @@ def paid(database_url: str, chimera: Command, new_books: "Callable[[Pool], Await
     return chimera
 
 
+@pytest.mark.threat(46)
 def test_a_budget_is_set_by_who_may_and_shown(chimera: Command) -> None:
     """Proves FR-620. Threat 46. A reviewer and a stranger set no budget; whoever may is on the record."""
     assert chimera("budgets") == {"budgets": []}
@@ -255,6 +259,7 @@ def test_names_of_beancount_are_never_confused() -> None:
     assert as_csv([], {}).count("\n") == 1
 
 
+@pytest.mark.threat(46)
 def test_payees_are_set_by_people_who_may(chimera: Command) -> None:
     """Proves FR-641. Threat 46: a reviewer adds nobody; whoever may is asked for a checksum."""
     pytest.importorskip("eth_utils", reason="the extra commerce is not installed")
@@ -271,3 +276,42 @@ def test_payees_are_set_by_people_who_may(chimera: Command) -> None:
     assert "weather data" in chimera("payees", text=True)
     assert chimera("payees", "remove", "weather data", "--chain", "31337", "--by", "ada")["payees"] == []
     assert chimera("payees", "remove", "weather data", "--by", "ada", fails=6)["code"] == "CH815"
+
+
+@pytest.mark.threat(21, 46)
+def test_a_wallet_that_is_held_back_is_released_by_who_may(chimera: Command, database_url: str) -> None:
+    """Proves FR-679. Threats 21 and 46: with a reason, on the record; a reviewer and a stranger release nothing."""
+    address, other = "0x098B716B8Aaf21512996dC57EB0615e2383E2f96", "0x" + "ab" * 20
+
+    async def prepare() -> None:
+        async with open_pool(database_url, 2) as pool:
+            store = WalletStore(pool, AuditLog(pool, SystemClock()))
+            for chain in (1, 2):
+                await store.add(chain, address, "default", "ann", 4)
+            await store.add(1, other, "elsewhere", "ann", 0)
+            await store.quarantine(1, address, "nonce 3 was used by a transaction that is not ours")
+
+    assert chimera("wallets") == {"wallets": []}
+    asyncio.run(prepare())
+    assert [(one["chain_id"], one["quarantined"]) for one in chimera("wallets")["wallets"]] == [(1, True), (2, False)]
+    assert "held back: nonce 3" in chimera("wallets", text=True)
+    release = ("wallets", "release", address.lower(), "--chain", "1", "--reason", "the key was in a backup; replaced")
+    for who in ("rob", "eve"):
+        assert chimera(*release, "--by", who, fails=6)["code"] == "CH500"
+    for wrong in (
+        ("wallets", "release", other, "--reason", "x"),
+        ("wallets", "release", address, "--reason", "which of the two"),
+        ("wallets", "release", address, "--chain", "2", "--reason", "it is not held back"),
+        (*release[:5], "--reason", " "),
+    ):
+        assert chimera(*wrong, "--by", "ada", fails=2)["code"] == "CH100"
+    assert [one["quarantined"] for one in chimera("wallets")["wallets"]] == [True, False]
+    (done,) = chimera(*release, "--next-nonce", "6", "--by", "ada")["wallets"]
+    assert (done["quarantined"], done["next_nonce"], done["why"]) == (False, 6, release[-1])
+    events = json.loads(CliRunner().invoke(app, ["audit", "tail", "--json"]).stdout)["events"]
+    told = [(one["kind"], one["actor"]) for one in events if one["kind"].startswith(("money.", "permission."))]
+    assert told[-1] == ("money.unquarantined", "ada")
+    assert told[2:-1] == [
+        ("money.quarantined", "chimera:payer"),
+        *(("permission.refused", who) for who in ("rob", "eve")),
+    ]

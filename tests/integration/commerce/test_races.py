@@ -38,6 +38,7 @@ async def naive(connection: Connection, turn: asyncio.Barrier, amounts: list[int
     return granted
 
 
+@pytest.mark.threat(4)
 @pytest.mark.timeout(120)
 async def test_a_thousand_at_once_do_not_overspend(books: "Books", shared_database_url: str) -> None:
     """Threat 4. 1,000 payments, shared budgets, 16 connections: not one unit too much; the naive control fails."""
@@ -82,6 +83,7 @@ async def test_a_thousand_at_once_do_not_overspend(books: "Books", shared_databa
     await books.intact()
 
 
+@pytest.mark.threat(4)
 @pytest.mark.timeout(120)
 async def test_several_ledgers_that_write_in_batches_do_not_overspend(books: "Books", shared_database_url: str) -> None:
     """Threat 4. The batching writers of four processes' worth of ledgers, in any order, without a deadlock."""
@@ -108,6 +110,7 @@ async def test_several_ledgers_that_write_in_batches_do_not_overspend(books: "Bo
     await books.intact()
 
 
+@pytest.mark.threat(4)
 async def test_an_overspending_update_is_refused_by_the_table_itself(alone: "Books", database_url: str) -> None:
     """Threat 4. The CHECK is the last stop: not even the owner writes more than the cap."""
     await alone.budget(100)

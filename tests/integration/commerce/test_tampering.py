@@ -52,6 +52,7 @@ FORBIDDEN = [
 ]
 
 
+@pytest.mark.threat(43, 46)
 @pytest.mark.parametrize("statement", FORBIDDEN)
 async def test_the_connected_role_changes_nothing_by_itself(books: "Books", statement: str) -> None:
     """Threats 43 and 46. Only the functions of payments write; budgets, caps and rows of the journal are not theirs."""
@@ -68,6 +69,7 @@ CALLABLE = {
 }
 
 
+@pytest.mark.threat(46)
 async def test_the_connected_role_may_call_the_functions_of_payments_and_no_others(books: "Books") -> None:
     """Threat 46. Of the owner's functions; the last four only compute."""
     rows = await fetch(
@@ -97,6 +99,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.threat(43)
 async def test_what_the_owner_changes_behind_the_triggers_is_found(alone: "Books", database_url: str) -> None:
     """Threat 43. Rows are chained, sealed on the record, and compared with holds and budgets."""
     await alone.budget(1_000)
@@ -125,6 +128,7 @@ async def test_what_the_owner_changes_behind_the_triggers_is_found(alone: "Books
     assert unseen == []
 
 
+@pytest.mark.threat(43)
 async def test_the_newest_rows_cannot_be_cut_off_with_all_that_hangs_on_them(alone: "Books", database_url: str) -> None:
     """Threat 43. Whoever removes a payment with its holds, moves and head is betrayed by the seal on the record."""
     number = await alone.budget(1_000)
@@ -217,6 +221,7 @@ async def test_where_no_role_may_be_made_the_ledger_works_without_one(
         assert ("append-only" in str(refused.value)) is not separate
 
 
+@pytest.mark.threat(46)
 async def test_a_role_that_was_taken_out_of_the_owner_sets_no_budget(
     installed: Callable[[str], str], superuser: psycopg.Connection, new_books: "Callable[[Pool], Awaitable[Books]]"
 ) -> None:
@@ -249,6 +254,7 @@ async def test_a_role_that_was_taken_out_of_the_owner_sets_no_budget(
         assert [budget.cap for budget in await store.listed("default")] == [1_000]
 
 
+@pytest.mark.threat(46)
 def test_only_the_command_of_people_imports_what_sets_budgets() -> None:
     """Threat 46. No module that agents run through reaches the owner of the ledger, or the store that sets budgets."""
     found: dict[str, set[str]] = {}

@@ -34,6 +34,7 @@ async def fits(books: "Books", amount: int) -> bool:
     return True
 
 
+@pytest.mark.threat(5)
 async def test_a_rolling_day_has_no_midnight(alone: "Books", clock_is: Clock) -> None:
     """Threat 5. What was spent at 23:59:59 counts until 23:59:59 of the next day, and not a second longer."""
     await clock_is(at("2026-03-01 23:59:59"))
@@ -48,6 +49,7 @@ async def test_a_rolling_day_has_no_midnight(alone: "Books", clock_is: Clock) ->
     await alone.intact()
 
 
+@pytest.mark.threat(5)
 async def test_a_calendar_day_begins_at_midnight_in_utc(alone: "Books", clock_is: Clock) -> None:
     """Threat 5. A day, a week (from Monday) and a month are whole again when they begin, in any session's zone."""
     await clock_is(at("2026-02-28 23:59:59"))  # a Saturday
@@ -70,6 +72,7 @@ async def test_a_calendar_day_begins_at_midnight_in_utc(alone: "Books", clock_is
     await alone.intact()
 
 
+@pytest.mark.threat(5)
 @pytest.mark.parametrize("period", ["day", "rolling"])
 async def test_a_hold_counts_until_it_is_captured_and_then_from_there(
     alone: "Books", clock_is: Clock, period: Any
@@ -89,6 +92,7 @@ async def test_a_hold_counts_until_it_is_captured_and_then_from_there(
     await alone.intact()
 
 
+@pytest.mark.threat(29)
 async def test_a_clock_that_is_set_back_opens_nothing(alone: "Books", clock_is: Clock) -> None:
     """Threat 29. A database whose clock goes back a day forgets nothing and repeats no day."""
     await clock_is(at("2026-03-02 12:00:00"))
@@ -101,6 +105,7 @@ async def test_a_clock_that_is_set_back_opens_nothing(alone: "Books", clock_is: 
     await alone.intact()
 
 
+@pytest.mark.threat(29)
 async def test_no_function_takes_a_time_from_its_caller(alone: "Books") -> None:
     """Threat 29. Of what a connection may call, nothing that changes anything has a time among its arguments."""
     rows = await fetch(

@@ -45,6 +45,7 @@ def script(*lines: Any) -> dict[str, Any]:
 # --- sums -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat(27)
 async def test_many_under_the_limit_count_as_the_sum(office: "Office") -> None:
     """Threat 27: twenty times 49 where 50 needs nobody. The second is asked about, and the sum goes on counting."""
     states = [(await office.decided(office.asks(49 * CENTS))).state for _ in range(20)]
@@ -56,6 +57,7 @@ async def test_many_under_the_limit_count_as_the_sum(office: "Office") -> None:
     assert levels == sorted(levels)
 
 
+@pytest.mark.threat(28)
 async def test_many_agents_and_payees_of_one_owner_count_as_one(office: "Office") -> None:
     """Threat 28: each agent pays once, each to another name, and one firm is behind all of them."""
     addresses = [await office.payee(f"shop {n}", f"{n:02d}" * 20, owner="one firm") for n in range(11, 23)]
@@ -201,6 +203,7 @@ async def test_the_model_is_only_ever_stricter(office: "Office", units: int, lin
         await office.untouched(intent.id)
 
 
+@pytest.mark.threat(45)
 async def test_a_model_that_is_down_or_late_refuses(office: "Office") -> None:
     """Threat 45: fail closed."""
     office.with_policy(office.policy_of(), script(ConnectionError("down")))
@@ -220,6 +223,7 @@ async def test_a_model_that_is_down_or_late_refuses(office: "Office") -> None:
         await office.untouched(intent.id)
 
 
+@pytest.mark.threat(25)
 async def test_words_change_no_verdict(office: "Office", data: Path) -> None:
     """Threat 25: injections out of the development cases, and some about the CFO, with the same payment beside them."""
     with (data / "security" / "dev.jsonl").open() as file:

@@ -131,6 +131,7 @@ async def test_a_no_is_final(office: "Office", open_commerce: Open) -> None:
     await office.untouched(approval.intent_id)
 
 
+@pytest.mark.threat(25, 26)
 async def test_a_state_that_was_tampered_with_approves_nothing(office: "Office", open_commerce: Open) -> None:
     """Threat 25 and 26: what the graph's state says about answers, and where it is, counts for nothing."""
     async with open_commerce() as commerce:
@@ -149,6 +150,7 @@ async def test_a_state_that_was_tampered_with_approves_nothing(office: "Office",
     await office.untouched(approval.intent_id)
 
 
+@pytest.mark.threat(26)
 async def test_a_payment_that_skipped_the_cfo_stops_at_the_guard(office: "Office", open_commerce: Open) -> None:
     """Threat 26: reserved by somebody who went around the CFO. What was held is given back."""
     intent = await office.desk.ledger.propose(office.asks(mission=await office.mission()))
@@ -164,6 +166,7 @@ async def test_a_payment_that_skipped_the_cfo_stops_at_the_guard(office: "Office
     assert (await office.desk.ledger.intent(intent.id)).state is S.RELEASED
 
 
+@pytest.mark.threat(6, 46)
 async def test_what_changes_after_the_approval_stops_the_payment(office: "Office", open_commerce: Open) -> None:
     """Threats 6 and 46: the payee was removed, or the policy edited, between the approval and the payment."""
     async with open_commerce() as commerce:
@@ -180,6 +183,7 @@ async def test_what_changes_after_the_approval_stops_the_payment(office: "Office
         assert "another policy" in str(await commerce.payments.deciding.why_not(second.intent_id))
 
 
+@pytest.mark.threat(37)
 async def test_what_was_paid_and_did_not_come_is_refunded_or_disputed(office: "Office", open_commerce: Open) -> None:
     """Threat 37, in the books."""
     shop = Shop(delivers=False)
@@ -216,6 +220,7 @@ async def test_an_app_without_payments_has_none(office: "Office", tmp_path: Path
         assert found["decision"]["rules"] == ["payment.not-configured"]
 
 
+@pytest.mark.threat(34)
 async def test_a_model_that_refuses_is_heard(office: "Office", open_commerce: Open) -> None:
     """Threat 34: the CFO aborts what is overpriced; there is no signature."""
     opinion = {"action": "refuse", "reasons": ["ten times the price"]}
@@ -228,6 +233,7 @@ async def test_a_model_that_refuses_is_heard(office: "Office", open_commerce: Op
     await office.untouched(approval.intent_id)
 
 
+@pytest.mark.threat(2, 3)
 async def test_the_same_key_is_the_same_payment(office: "Office", open_commerce: Open) -> None:
     """Threats 2 and 3: again with the same content it is one payment; with another amount it is a conflict."""
     keyed = {**WEATHER, "key": "briefing 7"}
@@ -275,6 +281,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.threat(13)
 async def test_bad_input_is_refused_with_a_remedy_and_leaves_nothing(office: "Office", open_commerce: Open) -> None:
     """Threat 13, and each line of what can be wrong: a clear error with a code; no payment, no hold, no signature."""
     async with open_commerce() as commerce:
@@ -296,6 +303,7 @@ async def test_bad_input_is_refused_with_a_remedy_and_leaves_nothing(office: "Of
     assert rows[0]["n"] == 0
 
 
+@pytest.mark.threat(25)
 async def test_what_a_purpose_says_approves_nothing(office: "Office", open_commerce: Open) -> None:
     """Threat 25: through the whole graph."""
     async with open_commerce() as commerce:

@@ -63,12 +63,14 @@ async def test_an_address_without_its_checksum_is_refused(office: "Office") -> N
     await refused(office, "payment.address", payee=right.lower())
 
 
+@pytest.mark.threat(31)
 async def test_an_address_that_looks_like_a_known_one_is_refused(office: "Office") -> None:
     """Threat 31."""
     known = "0x" + "cd" * 20
     await refused(office, "payment.poisoned", payee=checksummed(known[:5] + "7" * 33 + known[-4:]))
 
 
+@pytest.mark.threat(31)
 def test_lookalikes_are_found_and_others_are_not() -> None:
     """Threat 31: 500 payees, each with a lookalike of 3 and 4 characters, and 5,000 addresses of nobody."""
     source = random.Random(1)
@@ -80,6 +82,7 @@ def test_lookalikes_are_found_and_others_are_not() -> None:
     assert sum(index.of(f"0x{source.getrandbits(160):040x}") is not None for _ in range(5_000)) <= 5
 
 
+@pytest.mark.threat(32)
 @pytest.mark.parametrize("name", ["wеather data", "weаthеr data", "ԝeather data"])
 async def test_a_name_in_other_letters_is_nobody(office: "Office", name: str) -> None:
     """Threat 32: homoglyphs. A name means somebody only if it is that name."""
@@ -106,6 +109,7 @@ async def test_names_mean_one_payee_or_nobody(office: "Office") -> None:
     assert odd_characters("Señor Müller & Söhne") is None
 
 
+@pytest.mark.threat(12)
 async def test_an_address_that_nobody_has_is_refused(office: "Office") -> None:
     """Threat 12, before the chain: whoever is not registered is not paid."""
     await refused(office, "payment.unlisted", payee=checksummed("0x" + "12" * 20))
@@ -117,6 +121,7 @@ async def test_where_the_policy_lets_humans_decide_about_unknown_addresses_they_
     assert intent.state is S.ESCALATED
 
 
+@pytest.mark.threat(35, 46)
 async def test_another_asset_chain_or_policy_is_refused(office: "Office") -> None:
     """Threats 35 and 46: a token of the same name on no list of the operator's, and a policy edited in mid-flight."""
     await refused(office, "payment.asset", asset=office.coin.id, amount=1)
@@ -136,6 +141,7 @@ async def test_fees_above_the_policy_are_refused(office: "Office") -> None:
     await refused(office, "payment.fee", fee_cap=6)
 
 
+@pytest.mark.threat(33)
 async def test_an_address_on_a_list_is_refused(office: "Office", lists_at: Callable[[str, str | None], Path]) -> None:
     """Threat 33: in whatever case the list writes it; which list it was is on the record, with its hash."""
     lists = load_lists(lists_at(("0x" + "CD" * 20 + "\n"), str(datetime.now(UTC).date())))
@@ -145,6 +151,7 @@ async def test_an_address_on_a_list_is_refused(office: "Office", lists_at: Calla
     assert (found["lists"], found["entries"]) == (lists.digest, 1)
 
 
+@pytest.mark.threat(33)
 @pytest.mark.parametrize("age", [None, 8, -1])
 async def test_a_list_that_is_old_refuses_everything_in_production(
     office: "Office", lists_at: Callable[[str, str | None], Path], age: int | None
@@ -188,6 +195,7 @@ def test_the_published_lists_are_read(data: Path) -> None:
     assert lists.dated is None, "the folder says nothing about its age, so it counts as too old"
 
 
+@pytest.mark.threat(6, 46)
 async def test_who_can_be_paid_is_nothing_that_a_running_installation_writes(office: "Office") -> None:
     """Threats 6 and 46: the connected role reads the payees; it changes them only by becoming the owner on purpose."""
     for statement in (

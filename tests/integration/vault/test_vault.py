@@ -21,6 +21,7 @@ HALF = 5789604461865809771178549250434395392641878213953745219130258157075908074
 ORDER = 2 * HALF + 1
 
 
+@pytest.mark.threat(8)
 def test_what_the_cfo_signed_is_paid_once(scene: "Scene") -> None:
     """Proves FR-661. Threat 8: the same approval pays once, whatever else is sent along."""
     payment = scene.payment(700)
@@ -52,6 +53,7 @@ CHANGED: dict[str, Any] = {
 }
 
 
+@pytest.mark.threat(7)
 @pytest.mark.parametrize("field", [*CHANGED, "payee"])
 def test_nothing_that_was_signed_can_be_changed(scene: "Scene", field: str) -> None:
     """Proves FR-661. Threat 7: a payment that was changed after its approval is not paid."""
@@ -62,6 +64,7 @@ def test_nothing_that_was_signed_can_be_changed(scene: "Scene", field: str) -> N
     assert scene.pay(payment, signature).ok
 
 
+@pytest.mark.threat(9)
 def test_an_approval_is_good_for_one_vault_on_one_chain(scene: "Scene") -> None:
     """Proves FR-661. Threat 9: an approval for another chain, or another vault, pays nothing here."""
     payment = scene.payment()
@@ -69,8 +72,9 @@ def test_an_approval_is_good_for_one_vault_on_one_chain(scene: "Scene") -> None:
     assert scene.pay(payment, scene.sign(payment, vault=scene.token)).reason == "cfo"
 
 
+@pytest.mark.threat(10)
 def test_nobody_but_the_cfo_approves_and_nobody_but_the_agent_pays(scene: "Scene") -> None:
-    """Proves FR-661. Threats 1 and 10: the agent cannot approve itself, and no other sender pays."""
+    """Proves FR-661. Threat 10: the agent cannot approve itself, and no other sender pays."""
     payment = scene.payment()
     for person in (scene.agent, scene.owner, scene.guardian, scene.stranger):
         assert scene.pay(payment, scene.sign(payment, person)).reason == "cfo"
@@ -89,6 +93,7 @@ def test_a_signature_has_one_form(scene: "Scene") -> None:
         scene.calls.pay(payment, b"short")
 
 
+@pytest.mark.threat(11)
 def test_an_approval_expires(scene: "Scene") -> None:
     """Proves FR-661. Threat 11."""
     payment = scene.payment(expiry=scene.evm.now + 50)
@@ -98,6 +103,7 @@ def test_an_approval_expires(scene: "Scene") -> None:
     assert scene.pay(payment, at=payment.expiry).ok
 
 
+@pytest.mark.threat(12)
 def test_only_listed_payees_and_assets_are_paid(scene: "Scene") -> None:
     """Proves FR-661. Threat 12."""
     assert scene.pay(scene.payment(payee=scene.stranger.address)).reason == "payee"
@@ -115,6 +121,7 @@ def test_fees_are_part_of_what_was_approved(scene: "Scene") -> None:
     assert done.gas * price <= (gas + 30_000) * price
 
 
+@pytest.mark.threat(5)
 def test_no_window_holds_more_than_its_limit(scene: "Scene") -> None:
     """Proves FR-662. Threat 5: two days' limits do not fit around midnight, or around any other moment."""
     midnight = (scene.evm.now // DAY + 2) * DAY
@@ -161,6 +168,7 @@ def test_the_guardian_stops_everything_and_lets_nothing_go_on(scene: "Scene") ->
     assert scene.pay(scene.payment()).ok
 
 
+@pytest.mark.threat(46)
 def test_a_payee_an_approval_and_a_policy_can_be_taken_back(scene: "Scene") -> None:
     """Proves FR-663. Threat 46 on the chain: what was approved under a revoked policy is not paid."""
     payment = scene.payment()
@@ -199,6 +207,7 @@ def test_the_owner_takes_money_out_after_the_delay_alone(scene: "Scene") -> None
     assert scene.has(scene.calls.address) == 100_000
 
 
+@pytest.mark.threat(42)
 @pytest.mark.parametrize(("mode", "reason"), [(1, "false"), (2, "false"), (3, "arrived")])
 def test_a_token_that_lies_is_not_paid(scene: "Scene", odd_token: tuple[Any, str], mode: int, reason: str) -> None:
     """Proves FR-664. Threat 42: tokens that answer no, or keep a part, revert; nothing moved and nothing is used up."""
@@ -213,6 +222,7 @@ def test_a_token_that_lies_is_not_paid(scene: "Scene", odd_token: tuple[Any, str
     assert scene.pay(payment).ok
 
 
+@pytest.mark.threat(42)
 def test_a_token_that_answers_nothing_is_paid(scene: "Scene", silent_token: tuple[Any, str]) -> None:
     """Proves FR-664. Threat 42."""
     code, token = silent_token

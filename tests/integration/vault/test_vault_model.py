@@ -93,6 +93,20 @@ class VaultMachine(RuleBasedStateMachine):
         payee = data.draw(st.sampled_from([self.scene.shop.address, self.scene.other.address]))
         self.try_to_pay(self.scene.payment(amount, payee=payee), "agent", "cfo", True, wait)
 
+    @rule(over=st.integers(1, 3))
+    def fill(self, over: int) -> None:
+        """Payments until the window is full; then one that is a little more than what is left, and one of just that."""
+        room, per_payment = 0, 0
+        for _ in range(4):
+            per_payment, per_window = self.model.limits[self.scene.token]
+            room = per_window - self.model.counted(self.scene.token, self.scene.evm.now)
+            if room < per_payment or not per_payment:
+                break
+            self.try_to_pay(self.scene.payment(per_payment), "agent", "cfo", True, 0)
+        if 0 < room < per_payment:
+            for amount in (min(room + over, per_payment), room):
+                self.try_to_pay(self.scene.payment(amount), "agent", "cfo", True, 0)
+
     @rule(amount=AMOUNTS, sender=PEOPLE, signer=PEOPLE, wait=WAITS, data=st.data())
     def pay_somehow(self, amount: int, sender: str, signer: str, wait: int, data: st.DataObject) -> None:
         """A payment with something wrong about it, mostly."""
@@ -234,6 +248,7 @@ class VaultMachine(RuleBasedStateMachine):
         assert self.scene.has(self.scene.calls.address) == FUNDS - paid == model.left
 
 
+@pytest.mark.threat(5, 7, 8, 11)
 @pytest.mark.timeout(300)
 def test_the_vault_is_its_model(scene: "Scene") -> None:
     machine = type("Machine", (VaultMachine,), {"scene": scene})

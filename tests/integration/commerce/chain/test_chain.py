@@ -50,6 +50,7 @@ async def test_two_endpoints_of_one_chain_agree(chain: EmbeddedChain, tester: Et
     assert again.depth == 3
 
 
+@pytest.mark.threat(41)
 async def test_endpoints_that_disagree_are_believed_in_nothing(chain: EmbeddedChain) -> None:
     """Threat 41. Two real EVMs with other histories behind one port."""
     other = chain_of(new_tester())
@@ -66,6 +67,7 @@ async def test_endpoints_that_disagree_are_believed_in_nothing(chain: EmbeddedCh
         await both.nonce(funder)
 
 
+@pytest.mark.threat(41)
 async def test_a_receipt_that_one_endpoint_does_not_have_is_none(chain: EmbeddedChain, bank: "Bank") -> None:
     """Threat 41. One endpoint claims a payment that the other has not seen; and one that is down is no yes."""
     other = chain_of(new_tester())
@@ -81,6 +83,7 @@ async def test_a_receipt_that_one_endpoint_does_not_have_is_none(chain: Embedded
     await down.provider.disconnect()
 
 
+@pytest.mark.threat(21)
 async def test_sending_needs_one_endpoint_that_takes_it(chain: EmbeddedChain) -> None:
     """Threat 21 in part: what they say is told apart, and none of it is a receipt."""
     account = Account.from_key((3).to_bytes(32, "big"))

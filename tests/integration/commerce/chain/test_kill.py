@@ -1,102 +1,81 @@
-"""kill -9 of the process that pays, at every point where it talks to somebody: the signer, the CFO's record, the chain.
+"""kill -9 of the process that pays, before every step that anybody outside of it notices, and its database going away.
 
 Threat 23. Proves FR-625 and FR-630 with real processes: whatever was half done, each payment is made once, and chain,
-books and budgets agree at the end. The kill comes before a request is carried out, or before its answer.
+books and budgets agree at the end.
 """
 
 import asyncio
-import pickle
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import random
+from typing import TYPE_CHECKING
 
 import pytest
 
 pytest.importorskip("web3", reason="the extra commerce is not installed")
 
-from chimera.commerce.intents import IntentState
+from chimera.commerce.intents import Intent, IntentState
+from chimera.store.postgres import connect
 
 if TYPE_CHECKING:
     from tests.integration.commerce.chain.conftest import Bank  # noqa: TID251 - its type alone
+    from tests.integration.commerce.conftest import Doom  # noqa: TID251 - its type alone
 
 S = IntentState
-POINTS = (
-    ("signer", "sign_payment", "before"),
-    ("signer", "sign_payment", "after"),
-    ("chain", "send_raw", "before"),
-    ("chain", "send_raw", "after"),
-    ("chain", "receipt", "after"),
-    ("chain", "balance", "after"),
-)
-PAYMENTS = 3
+MOST_STEPS = 100
+"""More than a payment has: a process gets through before the list is at its end."""
 
 
-class Deadly:
-    """Carries out what a payer's process asks for, and kills it at one point of one kind of request."""
-
-    def __init__(self, bank: "Bank") -> None:
-        self._parts = {"chain": bank.chain, "signer": bank.signer, "cfo": bank.cfo}
-        self.point: tuple[str, str, str] | None = None
-        self.process: asyncio.subprocess.Process | None = None
-
-    async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            length = int.from_bytes(await reader.readexactly(4), "big")
-            part, method, values, named = pickle.loads(await reader.readexactly(length))
-            if self._kills(part, method, "before"):
-                return
-            try:
-                answer: tuple[bool, Any] = (True, await getattr(self._parts[part], method)(*values, **named))
-            except Exception as error:  # noqa: BLE001 - told to whoever asked
-                answer = (False, error)
-            if self._kills(part, method, "after"):
-                return
-            told = pickle.dumps(answer)
-            writer.write(len(told).to_bytes(4, "big") + told)
-            await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # it was killed meanwhile
-        finally:
-            writer.close()
-
-    def _kills(self, *point: str) -> bool:
-        if self.point != point or self.process is None:
-            return False
-        self.point = None
-        self.process.kill()
-        return True
-
-
-@pytest.mark.timeout(180)
-async def test_a_payer_that_is_killed_anywhere_pays_once(
-    bank: "Bank", shared_database_url: str, tmp_path: Path
-) -> None:
-    await bank.budgets()
-    wallet = await bank.wallet()
-    intents = [await bank.approved(100 + n) for n in range(PAYMENTS)]
+async def reserved(bank: "Bank", number: int) -> list[Intent]:
+    """Payments that wait to be signed, each of a wallet of its own: what one left behind is in no other's way."""
+    for n in range(number):
+        await bank.wallet(f"ann {n}", 10**17, 1_000)
+    intents = [await bank.approved(100 + n, agent=f"ann {n}") for n in range(number)]
     for each in intents:
         await bank.books.ledger.reserve(each)
-    deadly = Deadly(bank)
-    place = tmp_path / "s"
-    server = await asyncio.start_unix_server(deadly.meet, place)
-    words = [str(place), str(bank.chain.chain_id), *(each.id for each in intents)]
-    killed = 0
-    for point in (*POINTS, None):
-        deadly.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(Path(__file__).with_name("doomed.py")), shared_database_url, *words),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        deadly.point = point
-        async with asyncio.timeout(60):
-            said, _ = await deadly.process.communicate()
-        killed += deadly.process.returncode == -9
-        if deadly.process.returncode == 0:
-            assert b"ended" in said
-            break
-    server.close()
-    assert killed >= 4
-    assert [await bank.books.state(each) for each in intents] == [S.CAPTURED] * PAYMENTS
-    assert [await bank.has(each.asked.payee) for each in intents] == [100 + n for n in range(PAYMENTS)]
-    assert await bank.chain.nonce(wallet) == PAYMENTS
+    return intents
+
+
+async def paid_once(bank: "Bank", intents: list[Intent]) -> None:
+    """Each was made, and nothing else."""
+    assert [await bank.books.state(each) for each in intents] == [S.CAPTURED] * len(intents)
+    assert [await bank.has(each.asked.payee) for each in intents] == [100 + n for n in range(len(intents))]
+    wallets = await bank.payer.wallets.listed(bank.chain.chain_id, bank.books.tenant)
+    assert [await bank.chain.nonce(each.address) for each in wallets] == [1] * len(intents)
+    assert [each.next_nonce for each in wallets] == [1] * len(intents)
     assert await bank.payer.check_wallets(bank.books.tenant) == []
     await bank.books.intact()
+
+
+@pytest.mark.threat(23)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 16])
+async def test_a_payer_that_is_killed_at_any_step_pays_once(bank: "Bank", doom: "Doom", every: int) -> None:
+    await bank.budgets()
+    points = list(range(1, MOST_STEPS, every))
+    intents = await reserved(bank, len(points))
+    parts = {"chain": bank.chain, "signer": bank.signer, "cfo": bank.cfo}
+    found = await doom("pay", [each.id for each in intents], points, parts, chain=bank.chain.chain_id)
+    *killed, through = found["codes"]
+    assert killed == [-9] * len(killed)
+    assert (through, found["last"]) == (0, 0)
+    assert len(killed) * every > 20, "a payment has more steps than that"
+    await paid_once(bank, intents)
+
+
+@pytest.mark.threat(23)
+@pytest.mark.timeout(120)
+async def test_a_payer_whose_database_goes_away_pays_once(bank: "Bank", shared_database_url: str) -> None:
+    """All connections are cut, again and again, as when Postgres is started anew; the payer goes on by itself."""
+    await bank.budgets()
+    intents = await reserved(bank, 6)
+    source, ended = random.Random(23), asyncio.Event()
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
+    running = asyncio.create_task(bank.new_payer().run(ended))
+    async with await connect(shared_database_url) as outside:
+        for _ in range(12):
+            await asyncio.sleep(source.random() * 0.15)
+            await outside.execute(cut, (outside.info.backend_pid,))
+    while not all([await bank.books.state(each) == S.CAPTURED for each in intents]):  # noqa: ASYNC110 - rows
+        await asyncio.sleep(0.02)
+    ended.set()
+    await running
+    await paid_once(bank, intents)

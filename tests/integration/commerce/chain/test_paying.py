@@ -83,6 +83,7 @@ async def test_many_payments_at_once_have_one_nonce_each(bank: "Bank") -> None:
     await bank.books.intact()
 
 
+@pytest.mark.threat(2)
 async def test_callers_that_ask_again_pay_once(bank: "Bank") -> None:
     """Threat 2. Three callers at a time in each of two payers, and again later: one nonce, one debit."""
     await bank.budgets()
@@ -99,6 +100,7 @@ async def test_callers_that_ask_again_pay_once(bank: "Bank") -> None:
     await bank.books.intact()
 
 
+@pytest.mark.threat(2, 23)
 async def test_an_answer_of_the_signer_that_is_lost_costs_nothing(bank: "Bank") -> None:
     """Threats 2 and 23 in part. It signed, nobody heard of it, and another payment of the wallet comes first.
 
@@ -122,6 +124,7 @@ async def test_an_answer_of_the_signer_that_is_lost_costs_nothing(bank: "Bank") 
     await bank.books.intact()
 
 
+@pytest.mark.threat(6)
 async def test_the_payee_of_an_approved_payment_cannot_be_changed(bank: "Bank") -> None:
     """Threat 6. What was approved is compared where it is signed; an approval of another payment is none."""
     await bank.budgets()
@@ -137,6 +140,7 @@ async def test_the_payee_of_an_approved_payment_cannot_be_changed(bank: "Bank") 
     assert await bank.payer.wallets.transactions(intent.id) == []
 
 
+@pytest.mark.threat(26)
 async def test_a_payment_that_nobody_approved_is_not_made(bank: "Bank") -> None:
     """Threat 26 in part: whoever has the payer and the signer, and no signature of the CFO, pays nothing."""
     await bank.budgets()
@@ -196,6 +200,7 @@ class Endpoint(RpcChain):
         return self.change(found) if self.change and found else found
 
 
+@pytest.mark.threat(2)
 @pytest.mark.parametrize("lost", ["lose_answers", "lose_sends"])
 async def test_an_unknown_outcome_is_never_signed_anew(bank: "Bank", lost: str) -> None:
     """Threat 2. The transaction arrived or did not; the same bytes go out again, and it is paid once."""
@@ -213,6 +218,7 @@ async def test_an_unknown_outcome_is_never_signed_anew(bank: "Bank", lost: str) 
     assert await bank.has(intent.asked.payee) == 100
 
 
+@pytest.mark.threat(21)
 async def test_a_nonce_that_somebody_else_used_stops_the_wallet(bank: "Bank") -> None:
     """Threat 21. `nonce too low` without a receipt of ours: quarantine, on the record, and no other payment."""
     await bank.budgets()
@@ -233,6 +239,7 @@ async def test_a_nonce_that_somebody_else_used_stops_the_wallet(bank: "Bank") ->
     assert await bank.has(intent.asked.payee) == 0
 
 
+@pytest.mark.threat(21)
 async def test_a_transaction_of_somebody_else_is_found_before_a_payment_is(bank: "Bank") -> None:
     """Threat 21. The key was used while nothing was under way; and the chain's totals cannot be said any more."""
     await bank.budgets()
@@ -245,6 +252,14 @@ async def test_a_transaction_of_somebody_else_is_found_before_a_payment_is(bank:
     totals = WalletTotals(bank.books.pool, bank.books.assets, bank.payer.wallets, bank.chain, 1, 0)
     with pytest.raises(WalletQuarantined):
         await totals.totals(bank.books.tenant)
+    later = await bank.approved(30)
+    with pytest.raises(WalletQuarantined):
+        await bank.payer.pay(later.id)
+    free = await bank.chain.nonce(wallet)
+    assert await bank.payer.wallets.release(bank.chain.chain_id, wallet, "ada", "the key was in a backup", free)
+    assert await bank.payer.pay(later.id) == S.CAPTURED
+    assert (await newest(bank, later)).nonce == free
+    assert await bank.payer.check_wallets(bank.books.tenant) == []
 
 
 async def foreign(bank: "Bank", wallet: str) -> None:
@@ -264,6 +279,7 @@ async def foreign(bank: "Bank", wallet: str) -> None:
     assert sent.outcome == Sent.TAKEN
 
 
+@pytest.mark.threat(22)
 async def test_a_gap_before_later_payments_is_told(bank: "Bank") -> None:
     """Threat 22. Proves FR-629: a nonce that no payment has is told once, and the next payment closes the gap."""
     await bank.budgets()
@@ -285,6 +301,7 @@ async def test_a_gap_before_later_payments_is_told(bank: "Bank") -> None:
     assert await bank.payer.check_wallets(bank.books.tenant) == []
 
 
+@pytest.mark.threat(19)
 async def test_a_payment_that_waits_is_replaced_and_paid_once(bank: "Bank") -> None:
     """Threat 19. A payment waits: the same nonce with at least 12.5 % more on both fees, one receipt."""
     await bank.budgets()
@@ -313,6 +330,7 @@ async def test_a_payment_that_waits_is_replaced_and_paid_once(bank: "Bank") -> N
     await bank.books.intact()
 
 
+@pytest.mark.threat(18)
 async def test_fees_are_spent_money_and_never_above_the_cap(bank: "Bank") -> None:
     """Threat 18. What gas costs is held and captured; when it costs more than the cap allows, nothing is signed."""
     await bank.budgets()
@@ -332,6 +350,7 @@ async def test_fees_are_spent_money_and_never_above_the_cap(bank: "Bank") -> Non
     assert made.fee <= 10**15
 
 
+@pytest.mark.threat(20)
 async def test_a_block_that_is_replaced_takes_no_payment_along(bank: "Bank") -> None:
     """Threat 20. Proves FR-627: not final before its depth; gone with its block, the same bytes are sent again."""
     await bank.budgets()
@@ -356,6 +375,7 @@ async def test_a_block_that_is_replaced_takes_no_payment_along(bank: "Bank") -> 
     assert await bank.has(intent.asked.payee) == 100
 
 
+@pytest.mark.threat(41)
 @pytest.mark.parametrize(
     "lie",
     [
@@ -385,6 +405,7 @@ async def test_a_receipt_that_cannot_be_pays_nothing(bank: "Bank", lie: dict[str
     assert await payer.pay(intent.id) == S.CAPTURED
 
 
+@pytest.mark.threat(42)
 @pytest.mark.parametrize(
     ("kind", "ends", "came"),
     [(1, S.RELEASED, 0), (2, S.QUARANTINED, 90), (3, S.QUARANTINED, 0), (4, S.QUARANTINED, 90)],
@@ -445,6 +466,7 @@ async def test_a_turn_goes_on_with_whatever_was_left(bank: "Bank") -> None:
     await bank.books.intact()
 
 
+@pytest.mark.threat(23)
 async def test_a_payer_that_is_stopped_anywhere_pays_once(bank: "Bank") -> None:
     """Threat 23 in part. Cancelled at whatever it waits for, again and again, and gone on with by another payer.
 

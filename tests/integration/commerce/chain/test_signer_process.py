@@ -33,6 +33,7 @@ PACKAGE = Path(__file__).resolve().parents[4] / "chimera"
 S = IntentState
 
 
+@pytest.mark.threat(23)
 async def test_the_signer_is_killed_and_started_and_pays_once(bank: "Bank", start_signer: "Starts") -> None:
     """Threat 23 in part. kill -9 while payments are made: they wait, and the one that was signed is the same again."""
     client, process = await start_signer()
@@ -67,6 +68,7 @@ def plain(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+@pytest.mark.threat(24)
 async def test_the_key_is_in_no_row_no_log_and_no_answer(bank: "Bank", start_signer: "Starts", tmp_path: Path) -> None:
     """Threat 24 in part. After payments and refusals: in rows, output, book and arguments there is no key."""
     client, process = await start_signer()
@@ -100,6 +102,7 @@ async def test_the_key_is_in_no_row_no_log_and_no_answer(bank: "Bank", start_sig
             assert not os.access(f"/proc/{process.pid}/mem", os.R_OK)
 
 
+@pytest.mark.threat(26)
 async def test_the_kernel_says_who_asks(bank: "Bank", tmp_path: Path) -> None:
     """Threat 26 in part. Another user is not answered, whatever it sends."""
     async with serving(bank, tmp_path, users={os.getuid() + 1}) as client:
@@ -111,6 +114,7 @@ async def test_the_kernel_says_who_asks(bank: "Bank", tmp_path: Path) -> None:
             await client._ask({"call": "sign_hash", "hash": "0x" + "11" * 32})  # pyright: ignore[reportPrivateUsage]
 
 
+@pytest.mark.threat(16)
 async def test_a_peer_that_sends_anything_harms_nobody(bank: "Bank", tmp_path: Path) -> None:
     """Threat 16 in part. Frames that are too long, cut off, or no JSON."""
     async with serving(bank, tmp_path, users=None) as client:
@@ -138,6 +142,7 @@ async def test_a_folder_that_others_can_enter_is_none_for_a_signer(bank: "Bank",
             await server.serve(tmp_path / "own" / "signer.sock", asyncio.Event())
 
 
+@pytest.mark.threat(26)
 def test_only_the_payer_asks_the_signer() -> None:
     """Threat 26. Of the whole package, only the payments' own modules use the ways to the signer and to sending.
 

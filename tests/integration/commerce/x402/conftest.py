@@ -4,9 +4,16 @@ Who decides and who signs are small real ones, named for what they are: a rule t
 are in this process. The seller's payments are checked and made by the facilitator of the package ``x402``.
 """
 
+import contextlib
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, replace
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,6 +30,7 @@ from web3.providers.eth_tester import AsyncEthereumTesterProvider
 from chimera.commerce.assets import Asset, on_chain
 from chimera.commerce.intents import Intent, IntentState
 from chimera.commerce.ledger import Ledger
+from chimera.commerce.payees import PayeeBook
 from chimera.commerce.vault.contracts import built
 from chimera.commerce.x402.asking import Asker
 from chimera.commerce.x402.authorization import Authorization
@@ -48,6 +56,7 @@ PRICE = 250_000
 FUNDS = 10_000_000
 S = IntentState
 Hook = Callable[[httpx.Request], Awaitable[None]]
+PATIENCE_S = 45
 
 
 class RuleThatDecides:
@@ -59,7 +68,7 @@ class RuleThatDecides:
         self.asks = asks
 
     async def decide(self, intent: Intent) -> IntentState:
-        if intent.state == S.ESCALATED:
+        if intent.state in (S.ESCALATED, S.APPROVED):
             return intent.state
         if intent.state == S.PROPOSED:
             await self._ledger.move(intent.id, S.SCREENED, S.PROPOSED, by="rule")
@@ -235,3 +244,153 @@ async def market(local: Local, books: "Books") -> AsyncGenerator[Market]:
     yield made
     local.tester.revert_to_snapshot(mark)
     await books.intact()
+
+
+# --- the CFO's key and the signer, each in a process of its own ------------------------------------------------------
+
+POLICY = """
+production = false
+new_payee = 0
+most_payments = 1000
+[assets."{token}"]
+auto = {auto}
+one = {auto}
+two = {auto}
+"""
+
+
+@dataclass
+class Staff:
+    """The processes that have keys, and what is secret about them: it is known here, so that it can be looked for."""
+
+    folder: Path
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    cfo: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    passphrase: str = field(default_factory=lambda: f"correct horse {secrets.token_hex(8)}")
+    processes: list["subprocess.Popen[bytes]"] = field(default_factory=list["subprocess.Popen[bytes]"])
+
+    @property
+    def cfo_address(self) -> str:
+        """Whose signature counts."""
+        return str(Account.from_key(self.cfo).address)
+
+    @property
+    def signer_socket(self) -> Path:
+        return self.folder / "signer" / "signer.sock"
+
+    @property
+    def cfo_socket(self) -> Path:
+        return self.folder / "cfo.sock"
+
+    @property
+    def keystore(self) -> Path:
+        return self.folder / "signer" / "keystore.json"
+
+    @property
+    def cfo_key(self) -> Path:
+        return self.folder / "cfo.key"
+
+    def keys_file(self) -> None:
+        """Put the keys where they belong."""
+        self.keystore.parent.mkdir(mode=0o700)
+        kept = Account.encrypt(self.secret, self.passphrase, kdf="scrypt", iterations=2)
+        for file, text in ((self.keystore, json.dumps(kept)), (self.cfo_key, self.cfo.hex())):
+            file.touch(0o600)
+            file.write_text(text)
+
+    def start_signer(self) -> "subprocess.Popen[bytes]":
+        """Start the signer, on the chain of these tests."""
+        read, write = os.pipe()
+        os.write(write, self.passphrase.encode() + b"\n")
+        os.close(write)
+        words = ["--cfo", self.cfo_address, "--chain", str(CHAIN), "--passphrase-fd", str(read)]
+        made = self._start("chimera.commerce.wallet", str(self.keystore.parent), *words, pass_fds=(read,))
+        os.close(read)
+        return made
+
+    def start_cfo(self, url: str, policy: Path) -> "subprocess.Popen[bytes]":
+        """Start the process with the CFO's key."""
+        words = ["--socket", str(self.cfo_socket), "--key", str(self.cfo_key), "--policy", str(policy)]
+        return self._start("chimera.commerce.cfo_process", *words, env={**os.environ, "CHIMERA_DATABASE_URL": url})
+
+    def _start(
+        self, module: str, *words: str, pass_fds: tuple[int, ...] = (), env: dict[str, str] | None = None
+    ) -> "subprocess.Popen[bytes]":
+        with (self.folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", module, *words]
+            made = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, pass_fds=pass_fds, env=env)
+        self.processes.append(made)
+        return made
+
+    @staticmethod
+    def ready(process: "subprocess.Popen[bytes]") -> bytes:
+        """The line that says that it serves."""
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert said, "it did not start"
+        return said
+
+
+@pytest.fixture
+def staff(tmp_path: Path) -> Generator[Staff]:
+    """Whoever has keys. Nothing of theirs may be anywhere else, whatever a test does."""
+    made = Staff(tmp_path / "staff")
+    made.folder.mkdir(mode=0o700)
+    made.keys_file()
+    yield made
+    for process in made.processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.communicate(timeout=PATIENCE_S)
+
+
+Order = dict[str, Any]
+
+
+class Reached:
+    """What a buyer's process reaches in this one besides the chain: the sellers, over the same way as other buyers."""
+
+    def __init__(self, market: Market) -> None:
+        self._market = market
+
+    async def ask(
+        self, method: str, url: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        async with httpx.AsyncClient(transport=self._market.net) as client:
+            found = await client.request(method, url, headers=headers, content=body)
+            return found.status_code, dict(found.headers), found.content
+
+
+@pytest.fixture
+async def real_order(
+    market: Market, staff: Staff, shared_database_url: str, tmp_path: Path
+) -> tuple[Order, dict[str, Any]]:
+    """What a buyer's process is told (``doomed.py``), with real ones who decide and sign, and what it reaches here.
+
+    Its wallet, that of ``ann``, has money.
+    """
+    from chimera.commerce.wallet.keys import LocalKeys
+
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY.format(token=market.local.asset.id, auto=FUNDS))
+    signer, cfo = staff.start_signer(), staff.start_cfo(shared_database_url, policy)
+    await PayeeBook(market.books.pool, market.audit).add(
+        market.books.tenant, "reports", market.keeper, "ada", chain_id=CHAIN
+    )
+    wallet = LocalKeys(staff.secret).address(market.books.tenant, "ann")
+    await market.local.mint(wallet)
+    assert staff.ready(signer) == b"ready\n"
+    assert staff.ready(cfo).decode().strip() == staff.cfo_address
+    order: Order = {
+        "chain": CHAIN,
+        "policy": str(policy),
+        "cfo": str(staff.cfo_socket),
+        "cfo_address": staff.cfo_address,
+        "signer": str(staff.signer_socket),
+        "token": market.local.address,
+        "keeper": market.keeper,
+        "origin": ORIGIN,
+        "tenant": market.books.tenant,
+        "wallet": wallet,
+    }
+    return order, {"evm": market.local.evm, "seller": Reached(market)}
