@@ -64,7 +64,7 @@ async def test_the_connected_role_changes_nothing_by_itself(books: "Books", stat
 
 CALLABLE = {
     *("propose_intent", "move_intent", "reserve_intents", "capture_intents", "release_intents", "refund_intent"),
-    *("reap_intents", "record_deposit", "ledger_horizon", "seal_journal"),
+    *("reap_intents", "record_deposit", "ledger_horizon", "seal_journal", "lock_intents"),
     *("ledger_now", "ledger_digest", "ledger_micros", "budget_begin"),
 }
 
@@ -267,6 +267,7 @@ def test_only_the_command_of_people_imports_what_sets_budgets() -> None:
     assert {str(path.relative_to(PACKAGE)) for path in writes} == {
         "commerce/payees.py",
         "cli/commands/ledger_payees.py",
+        "commerce/local/setup.py",  # the one shop of the chain in this process, whose money is worth nothing
     }, "whoever is paid is set by the command of people"
 
 

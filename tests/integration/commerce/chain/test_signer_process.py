@@ -149,7 +149,7 @@ def test_only_the_payer_asks_the_signer() -> None:
     Agents' code (nodes, graphs, fleet, tools, skills) reaches them in no way.
     """
     may = {"commerce", "app.py", "bench"}
-    asks = re.compile(r"wallet\.client|wallet\.rules|wallet\.keys|commerce\.signing|sign_payment|send_raw")
+    asks = re.compile(r"wallet\.client|wallet\.rules|wallet\.keys|commerce\.signing|\.sign_payment\(|send_raw")
     found = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if asks.search(path.read_text())}
     assert found
     assert {str(path) for path in found if path.parts[0] not in may} == set()
