@@ -48,7 +48,7 @@ async def paid_once(bank: "Bank", intents: list[Intent]) -> None:
 
 @pytest.mark.threat(23)
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 16])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.long), 24])
 async def test_a_payer_that_is_killed_at_any_step_pays_once(bank: "Bank", doom: "Doom", every: int) -> None:
     await bank.budgets()
     points = list(range(1, MOST_STEPS, every))

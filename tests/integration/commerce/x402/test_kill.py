@@ -57,7 +57,7 @@ async def test_a_purchase_with_real_parts_alone(market: "Market", real_order: Re
 
 @pytest.mark.threat(1, 2, 23)
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("every", [pytest.param(2, marks=pytest.mark.long), 32])
+@pytest.mark.parametrize("every", [pytest.param(2, marks=pytest.mark.long), 64])
 async def test_a_buyer_that_is_killed_anywhere_buys_once(
     market: "Market", real_order: Real, doom: "Doom", every: int
 ) -> None:
