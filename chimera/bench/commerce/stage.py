@@ -25,6 +25,7 @@ from chimera.store.postgres import Pool, fetch, open_pool
 
 _IDLE_S = 5.0
 _POOL = 40
+_APPROVED_AT_ONCE = 500
 SCOPES: Sequence[tuple[Scope, str, Period, int]] = (
     ("tenant", "", "total", 0),
     ("category", "data", "total", 0),
@@ -38,7 +39,7 @@ SCOPES: Sequence[tuple[Scope, str, Period, int]] = (
 """The budgets that a payment can fall into here, the first N of them."""
 _PROPOSE = """
     SELECT p.intent FROM unnest(%s::numeric[]) WITH ORDINALITY AS a (amount, n)
-    CROSS JOIN LATERAL propose_intent(gen_random_uuid(), %s, 'k' || n, 'shop', %s, NULL, a.amount, %s, 0, 'bench',
+    CROSS JOIN LATERAL propose_intent(gen_random_uuid(), %s, 'k' || (n + %s), 'shop', %s, NULL, a.amount, %s, 0, 'bench',
         'data', 'ann', 'p', 't', 'm', 'p1', 86400) AS p
 """
 
@@ -70,8 +71,14 @@ class Stage:
 
     async def approved(self, tenant: str, amounts: Sequence[int]) -> list[Intent]:
         """Payments of a tenant that are ready to be reserved."""
+        found: list[Intent] = []
+        for place in range(0, len(amounts), _APPROVED_AT_ONCE):  # a busy machine ends a transaction that takes long
+            found += await self._approved(tenant, amounts[place : place + _APPROVED_AT_ONCE], place)
+        return found
+
+    async def _approved(self, tenant: str, amounts: Sequence[int], place: int) -> list[Intent]:
         texts = [str(amount) for amount in amounts]
-        ids = [row["intent"] for row in await fetch(self.pool, _PROPOSE, (texts, tenant, USD, USD))]
+        ids = [row["intent"] for row in await fetch(self.pool, _PROPOSE, (texts, tenant, place, USD, USD))]
         for old, new in (("proposed", "screened"), ("screened", "approved")):
             move = "SELECT move_intent(n, ARRAY[%s], %s, 'bench', '') FROM unnest(%s::uuid[]) AS n"
             await fetch(self.pool, move, (old, new, ids))
