@@ -39,8 +39,8 @@ SCOPES: Sequence[tuple[Scope, str, Period, int]] = (
 """The budgets that a payment can fall into here, the first N of them."""
 _PROPOSE = """
     SELECT p.intent FROM unnest(%s::numeric[]) WITH ORDINALITY AS a (amount, n)
-    CROSS JOIN LATERAL propose_intent(gen_random_uuid(), %s, 'k' || (n + %s), 'shop', %s, NULL, a.amount, %s, 0, 'bench',
-        'data', 'ann', 'p', 't', 'm', 'p1', 86400) AS p
+    CROSS JOIN LATERAL propose_intent(gen_random_uuid(), %s, 'k' || (n + %s), 'shop', %s, NULL, a.amount, %s, 0,
+        'bench', 'data', 'ann', 'p', 't', 'm', 'p1', 86400) AS p
 """
 
 
