@@ -19,7 +19,7 @@ from chimera.commerce.intents import Intent, IntentState
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.payment_policy import Level, PaymentPolicy
 from chimera.commerce.wallet.approval import TypedData, payment_data
-from chimera.core.errors import ApprovalMissing, CfoUnavailable, ChimeraError, ExtraMissing, InputError
+from chimera.core.errors import ApprovalMissing, CfoUnavailable, ChimeraError, ExtraMissing, InputError, StoreError
 from chimera.store.audit import AuditEvent, AuditLog
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ def _read(answer: dict[str, Any]) -> Signed:
 
     if "refused" in answer:
         raise ApprovalMissing(str(answer["refused"])[:500])
+    if "unavailable" in answer:
+        raise CfoUnavailable(f"the CFO's key cannot be used: {answer['unavailable']}"[:500])
     return Signed(
         str(answer["intent"]),
         bytes.fromhex(answer["digest"]),
@@ -151,6 +153,8 @@ async def answered(desk: CfoSigner, line: bytes) -> dict[str, Any]:
         signed = await desk.sign(intent_id)
     except ValueError:
         return {"refused": "this is no request"}
+    except StoreError as error:  # nothing is known of the payment now, which is no reason to end it
+        return {"unavailable": error.message}
     except ChimeraError as error:
         return {"refused": error.message}
     return {

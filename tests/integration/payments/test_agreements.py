@@ -31,6 +31,7 @@ from chimera.core.errors import (
     GuardRejected,
     InputError,
     StoreError,
+    StoreUnavailable,
 )
 from chimera.core.ids import random_ids
 from chimera.core.settings import Settings
@@ -340,3 +341,14 @@ async def test_the_quorum_is_never_of_who_asked(office: "Office") -> None:
         (intent.id, intent.digest),
     )
     assert await ApprovalStore(office.pool).quorum(intent, Level.ONE) == 1
+
+
+async def test_a_database_that_is_away_ends_no_payment() -> None:
+    """Whoever holds the key cannot look the payment up: it is neither signed nor refused, and can be asked again."""
+
+    class Away:
+        async def sign(self, intent_id: str) -> Any:
+            raise StoreUnavailable("Postgres is away")
+
+    told = await answered(Away(), b'{"sign": "00000000-0000-4000-8000-000000000000"}')
+    assert set(told) == {"unavailable"}
