@@ -5,6 +5,7 @@ chain's coin has no events: there, the receipts of what we signed say what was s
 there is nothing else; when there is, nobody can say what it cost, and that is an error.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -96,13 +97,14 @@ class WalletTotals:
 
 @asynccontextmanager
 async def totals_of(settings: Settings, pool: Pool, audit: AuditLog) -> AsyncGenerator[WalletTotals | None]:
-    """What the chain of the settings says; None where none is configured.
+    """What the chain of the settings says, or the local one, where something was paid on it; None where there is none.
 
     Raises:
         ConfigError: endpoints without the id of their chain, or of another one. ChainDown. ExtraMissing.
     """
     if not settings.chain_endpoints:
-        yield None
+        async with _local(settings, pool, audit) as totals:
+            yield totals
         return
     if settings.chain_id is None:
         raise ConfigError("chain_endpoints need chain_id", remedy="Set CHIMERA_CHAIN_ID to the id of their chain.")
@@ -113,3 +115,15 @@ async def totals_of(settings: Settings, pool: Pool, audit: AuditLog) -> AsyncGen
         yield WalletTotals(pool, assets, wallets, chain, settings.chain_depth, settings.chain_since)
     finally:
         await chain.close()
+
+
+@asynccontextmanager
+async def _local(settings: Settings, pool: Pool, audit: AuditLog) -> AsyncGenerator[WalletTotals | None]:
+    folder = settings.home / "payments"
+    if not await asyncio.to_thread((folder / "chain.db").exists):
+        yield None
+        return
+    from chimera.commerce.local.setup import open_local_chain
+
+    async with open_local_chain(folder) as chain:
+        yield WalletTotals(pool, AssetStore(pool, audit), WalletStore(pool, audit), chain, 1, 0)

@@ -21,18 +21,22 @@ from chimera import ChimeraSwarm
 from chimera.commerce.assets import AssetStore
 from chimera.commerce.budgets import BudgetStore, Limit
 from chimera.commerce.chain.rpc import RpcChain
+from chimera.commerce.chain.totals import totals_of
 from chimera.commerce.local import shop as local_shop
 from chimera.commerce.local.setup import LOCAL_DOLLAR, PRICE
 from chimera.commerce.of_mission import payments_of
+from chimera.commerce.reconcile import reconcile
 from chimera.commerce.statement import balances
 from chimera.commerce.verify import verify_ledger
 from chimera.commerce.x402.selling import Paid
+from chimera.core.clock import SystemClock
 from chimera.core.contracts import BUY, PAY, Mission, MissionResult, ReviewDecision, ReviewItem
 from chimera.core.settings import Settings
 from chimera.review.answers import kind_of
 from chimera.review.reviewers import SCRIPTED, scripted_reviewer
+from chimera.store.audit import AuditLog
 from chimera.store.embedded import Endpoints
-from chimera.store.postgres import fetch
+from chimera.store.postgres import fetch, open_pool
 from tests.integration.conftest import Play, Stage, Turn  # noqa: TID251 - the stage of missions, on a database of its own
 
 
@@ -125,7 +129,9 @@ async def told(swarm: ChimeraSwarm, mission_id: str) -> list[str]:
     return [row["kind"] for row in await fetch(swarm.app.pool, query, (mission_id,))]
 
 
-async def test_a_mission_buys_with_its_own_wallet_and_no_more_than_it_may(till: Stage, shops: Shops) -> None:
+async def test_a_mission_buys_with_its_own_wallet_and_no_more_than_it_may(
+    till: Stage, shops: Shops, database_url: str
+) -> None:
     """The whole day: it buys, is stopped when it overspends, and when the price changes after people agreed."""
     opening = play()
     async with till.swarm(opening) as swarm:
@@ -163,6 +169,12 @@ async def test_a_mission_buys_with_its_own_wallet_and_no_more_than_it_may(till: 
         assert spent["wallet:team:buyers"] == -PRICE, spent
         (await verify_ledger(pool, "default")).require()
         assert await _on_chain(swarm) == PRICE
+        settings = swarm.app.settings
+    async with open_pool(database_url) as pool:
+        audit = AuditLog(pool, SystemClock())
+        async with totals_of(settings, pool, audit) as totals:
+            compared = await reconcile(pool, totals, "default")
+    assert [(one.asset, one.agrees) for one in compared if one.asset == LOCAL_DOLLAR.id] == [(LOCAL_DOLLAR.id, True)]
 
 
 async def test_a_page_that_tells_it_to_pay_somebody_pays_nobody(till: Stage, tmp_path: Path) -> None:
