@@ -117,6 +117,10 @@ def test_the_demo_runs_unattended_and_says_who_answered(environment: dict[str, s
         "Sample data",
         "scripted reviewer (not a human)",
         "Quillfern",
+        "maintainers 6",
+        "0.25 LUSD to sample shop: delivered",
+        "on the local chain",
+        "its money is worth nothing",
         "offline rules",
         "Trail: ",
         "Confidence: ",
@@ -137,13 +141,15 @@ def test_on_a_terminal_the_demo_asks_and_draws(
     environment: dict[str, str], database_url: str, enrol: Callable[..., None]
 ) -> None:
     enrol(database_url, local_user())
-    code, screen = _on_a_terminal([*COMMAND, "demo"], environment, until="ater > ", typed="a\n")
+    # Asked about the plan and then about the payment, it gets the same answer.
+    code, screen = _on_a_terminal([*COMMAND, "demo"], environment, until="ater > ", typed="a\n", times=2)
     assert code == 0, screen
     for part in (
-        "Is this plan of 2 tasks right?",
+        "Is this plan of 3 tasks right?",
+        "pay 0.25 LUSD to sample shop?",
         "✓ t1 Find what is rising",
         "guard: allow",
-        "reviews: 1 answered",
+        "reviews: 2 answered",
         "Done",
     ):
         assert part in screen
@@ -197,12 +203,14 @@ def test_a_running_mission_is_watched_and_cancelled_from_other_processes(
     assert left_behind(environment["CHIMERA_HOME"]) == []
 
 
-def _on_a_terminal(command: list[str], environment: dict[str, str], *, until: str, typed: str) -> tuple[int, str]:
-    """Run a command on a terminal, type once when ``until`` is shown; return its exit code and all that was shown."""
+def _on_a_terminal(
+    command: list[str], environment: dict[str, str], *, until: str, typed: str, times: int = 1
+) -> tuple[int, str]:
+    """Run a command on a terminal, type each time that ``until`` is shown; its exit code and all that was shown."""
     process, terminal = pty.fork()
     if process == 0:
         os.execve(command[0], command, {**environment, "TERM": "xterm-256color", "LINES": "60"})
-    shown, end, pending = b"", time.monotonic() + LIMIT_S, typed
+    shown, end, answered = b"", time.monotonic() + LIMIT_S, 0
     try:
         while time.monotonic() < end:
             if select.select([terminal], [], [], 0.1)[0]:
@@ -210,9 +218,10 @@ def _on_a_terminal(command: list[str], environment: dict[str, str], *, until: st
                     shown += os.read(terminal, 65_536)
                 except OSError:  # the other side is closed
                     break
-            if pending and until in _COLOURS.sub("", shown.decode("utf-8", "replace")):
-                os.write(terminal, pending.encode())
-                pending = ""
+            asked = _COLOURS.sub("", shown.decode("utf-8", "replace")).count(until)
+            if answered < min(asked, times):
+                os.write(terminal, typed.encode())
+                answered += 1
         else:
             os.kill(process, signal.SIGKILL)
     finally:

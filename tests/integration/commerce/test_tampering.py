@@ -267,6 +267,7 @@ def test_only_the_command_of_people_imports_what_sets_budgets() -> None:
     assert {str(path.relative_to(PACKAGE)) for path in writes} == {
         "commerce/payees.py",
         "cli/commands/ledger_payees.py",
+        "bench/commerce/scene.py",
         "commerce/local/setup.py",  # the one shop of the chain in this process, whose money is worth nothing
     }, "whoever is paid is set by the command of people"
 
