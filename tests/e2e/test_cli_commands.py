@@ -180,7 +180,7 @@ def test_show_has_plan_decisions_verdicts_reviews_cost_and_trail(finished: dict[
     ):  # fmt: skip
         assert part in shown.out
     assert set(chimera("show", finished["mission_id"], "--json").document) == {
-        "mission", "tasks", "reviews", "usage", "trail", "artifacts",
+        "mission", "tasks", "reviews", "usage", "trail", "artifacts", "payments",
     }  # fmt: skip
 
 

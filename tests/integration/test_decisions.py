@@ -226,11 +226,11 @@ QUESTIONS: list[tuple[dict[str, Any], str, str, bool]] = [
     ({**CALL, "threat": "low"}, SCRIPTED, "approve", False),
     ({**CALL, "threat": "low"}, SCRIPTED, "edit", False),
     ({**CALL, "threat": "low"}, SCRIPTED, "reject", True),
-    ({"kind": "payment", "amount": {"units": 100_000_000}}, "ron", "approve", True),
-    ({"kind": "payment", "amount": {"units": 100_000_001}}, "ron", "approve", False),
-    ({"kind": "payment", "amount": {"units": 2**70}}, "ron", "approve", False),
-    ({"kind": "payment", "amount": "much"}, "ron", "approve", False),
-    ({"kind": "payment", "amount": {"units": 2**70}}, "olga", "approve", True),
+    ({"kind": "expense", "amount": {"units": 100_000_000}}, "ron", "approve", True),
+    ({"kind": "expense", "amount": {"units": 100_000_001}}, "ron", "approve", False),
+    ({"kind": "expense", "amount": {"units": 2**70}}, "ron", "approve", False),
+    ({"kind": "expense", "amount": "much"}, "ron", "approve", False),
+    ({"kind": "expense", "amount": {"units": 2**70}}, "olga", "approve", True),
 ]
 
 

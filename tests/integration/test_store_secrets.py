@@ -33,6 +33,8 @@ MAY_BE_EMPTY = (
     *("intents", "intent_moves", "holds", "budgets", "budget_spends", "journal", "journal_seals"),
     *("tool_servers", "tool_versions", "tool_replicas", "tool_capabilities", "tool_pins", "tool_changes"),
     *("tool_listings", "tool_outcomes", "tool_vectors", "principal_keys", "x402_payments", "x402_sales"),
+    *("wallets", "wallet_nonces", "chain_transactions"),  # tests/integration/commerce/x402/test_canary.py fills these
+    *("payees", "payment_findings", "payment_approvals", "payment_signatures"),
 )
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
 

@@ -467,7 +467,8 @@ async def test_a_turn_goes_on_with_whatever_was_left(bank: "Bank") -> None:
 
 
 @pytest.mark.threat(23)
-async def test_a_payer_that_is_stopped_anywhere_pays_once(bank: "Bank") -> None:
+@pytest.mark.parametrize("times", [pytest.param(40, marks=pytest.mark.long), 8])
+async def test_a_payer_that_is_stopped_anywhere_pays_once(bank: "Bank", times: int) -> None:
     """Threat 23 in part. Cancelled at whatever it waits for, again and again, and gone on with by another payer.
 
     Processes that are killed leave nothing behind but what is in the database, the signer's book and on the chain.
@@ -476,14 +477,14 @@ async def test_a_payer_that_is_stopped_anywhere_pays_once(bank: "Bank") -> None:
     wallet = await bank.wallet()
     intents = [await bank.approved(10 + n) for n in range(6)]
     source = random.Random(23)
-    for _ in range(40):
-        payer = bank.new_payer()
+    for _ in range(times):
+        payer = bank.new_payer(resend_s=0.2)
         paying = [asyncio.create_task(payer.pay(each.id)) for each in source.sample(intents, 3)]
         await asyncio.sleep(source.random() * 0.1)
         for task in paying:
             task.cancel()
         await asyncio.gather(*paying, return_exceptions=True)
-    payer = bank.new_payer()
+    payer = bank.new_payer(resend_s=0.2)
     assert set(await asyncio.gather(*(payer.pay(each.id) for each in intents))) == {S.CAPTURED}
     assert [await bank.has(each.asked.payee) for each in intents] == [10 + n for n in range(6)]
     assert await bank.chain.nonce(wallet) == 6
