@@ -10,6 +10,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from chimera.commerce.configured import configured_payments
 from chimera.commerce.deciding import Payments, Spends
+from chimera.commerce.rails.paying import CallTool
 from chimera.commerce.setup import Installed, PaymentSetup, open_payments
 from chimera.core.clock import Clock, SystemClock
 from chimera.core.errors import SettingsInvalid
@@ -160,7 +161,7 @@ async def open_app(
         if payments is None and settings.payments:
             payments = await asyncio.to_thread(configured_payments, settings)
         if payments is not None:
-            installed = Installed(pool, audit, models, missions, clock, new_id, settings)
+            installed = Installed(pool, audit, models, missions, clock, new_id, settings, _caller(mesh))
             paying.append(await stack.enter_async_context(open_payments(payments, installed)))
         context = Context(
             settings=settings,
@@ -198,6 +199,16 @@ async def open_app(
             mission=build_mission(checkpointer=saver),
             agent=agent,
         )
+
+
+def _caller(mesh: ToolMesh) -> CallTool:
+    """How payment services behind tool servers are called: by a payment that passed its guards, and by nothing else."""
+
+    async def call(tool: str, arguments: dict[str, Any], idempotency_key: str) -> dict[str, Any] | None:
+        found = await mesh.call(tool, arguments, scope=idempotency_key, idempotency_key=idempotency_key)
+        return found.data
+
+    return call
 
 
 def _declared(watch: PolicyWatch) -> Mapping[str, Manifest]:

@@ -4,14 +4,17 @@ import tomllib
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from chimera.commerce.assets import AssetStore
+from chimera.commerce.assets import USD, AssetStore
 from chimera.commerce.compliance import load_lists
 from chimera.commerce.deciding import Deciding
+from chimera.commerce.ledger import Ledger
 from chimera.commerce.payment_policy import read_policy
+from chimera.commerce.rails.orders import Coinbase, Stripe
+from chimera.commerce.rails.paying import Rail
 from chimera.commerce.setup import Installed, Opened, PaymentSetup
 from chimera.core.contracts import Contract
 from chimera.core.errors import ConfigError
@@ -36,8 +39,16 @@ class ShopLine(Contract):
     token_version: Text
 
 
+class ServiceLine(Contract):
+    """A payment service behind a tool server, in its test mode. ``prices``: in USD, by what can be bought there."""
+
+    kind: Literal["stripe", "coinbase"]
+    server: Text
+    prices: dict[Text, Text]
+
+
 class PaymentsFile(Contract):
-    """The file. Paths are as seen from its folder. Without a signer, payments are decided about and none is made."""
+    """The file. Paths are as seen from its folder. With neither signer nor services, no payment is made."""
 
     policy: Path
     lists: list[Path] = Field(default_factory=list[Path])
@@ -45,6 +56,7 @@ class PaymentsFile(Contract):
     cfo_address: Text
     signer_socket: Path | None = None
     shops: list[ShopLine] = Field(default_factory=list[ShopLine])
+    services: list[ServiceLine] = Field(default_factory=list[ServiceLine])
 
 
 def configured_payments(settings: Settings) -> PaymentSetup:
@@ -65,7 +77,7 @@ def configured_payments(settings: Settings) -> PaymentSetup:
         lists=load_lists(*(folder / each for each in told.lists)) if told.lists else None,
         cfo_socket=folder / told.cfo_socket,
         cfo_address=told.cfo_address,
-        rails=_rails(told, folder / told.signer_socket) if told.signer_socket else None,
+        rails=_rails(told, folder) if told.signer_socket or told.services else None,
     )
 
 
@@ -86,17 +98,22 @@ def read_payments(place: Path) -> PaymentsFile:
         ) from None
 
 
-def _rails(told: PaymentsFile, signer: Path) -> "Callable[[Installed, Deciding], AbstractAsyncContextManager[Opened]]":
+def _rails(told: PaymentsFile, folder: Path) -> "Callable[[Installed, Deciding], AbstractAsyncContextManager[Opened]]":
     @asynccontextmanager
     async def opened(services: Installed, desk: Deciding) -> AsyncGenerator[Opened]:
         from chimera.commerce.chain.rpc import connect_chain
         from chimera.commerce.paying import Patience
+        from chimera.commerce.rails.choosing import Rails
         from chimera.commerce.rails.opening import Market, open_rails
+        from chimera.commerce.spending import Spending
         from chimera.commerce.wallet.client import SignerClient
         from chimera.commerce.x402.compared import ComparedEvm
         from chimera.commerce.x402.evm import Web3Evm
 
-        settings = services.settings
+        settings, ways = services.settings, await _services(told, services, desk.ledger)
+        if told.signer_socket is None:
+            yield Opened(Rails(desk.ledger, services=ways), Spending(desk, None))
+            return
         if not settings.chain_endpoints or settings.chain_id is None:
             raise ConfigError(
                 "a signer needs a chain to pay on", remedy="Set CHIMERA_CHAIN_ENDPOINTS and CHIMERA_CHAIN_ID."
@@ -106,13 +123,27 @@ def _rails(told: PaymentsFile, signer: Path) -> "Callable[[Installed, Deciding],
         try:
             shops = await _shops(told, services)
             evm = ComparedEvm([Web3Evm(each, settings.chain_id) for each in chain.endpoints])
-            market = Market(chain, evm, SignerClient(signer), shops, Patience(depth=settings.chain_depth))
+            signer = SignerClient(folder / told.signer_socket)
+            market = Market(chain, evm, signer, shops, Patience(depth=settings.chain_depth), services=ways)
             async with open_rails(services, desk, market) as rails:
                 yield rails
         finally:
             await chain.close()
 
     return opened
+
+
+async def _services(told: PaymentsFile, services: Installed, ledger: Ledger) -> dict[str, Rail]:
+    """The rails outside of chains, by the word that their payees begin with."""
+    found: dict[str, Rail] = {}
+    for line in told.services:
+        if services.call_tool is None:
+            raise ConfigError("payment services need tool servers, and there are none here")
+        dollars = await ledger.assets.get(USD)
+        prices = {name: dollars.units(price) for name, price in line.prices.items()}
+        route = (Stripe if line.kind == "stripe" else Coinbase)(prices, line.server)
+        found[line.kind] = Rail(ledger, route, services.call_tool)
+    return found
 
 
 async def _shops(told: PaymentsFile, services: Installed) -> "list[Shop]":

@@ -18,6 +18,7 @@ from chimera.commerce.findings import FindingStore
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.payees import Payees
 from chimera.commerce.payment_policy import PaymentPolicy
+from chimera.commerce.rails.paying import CallTool
 from chimera.commerce.risk import RiskDesk
 from chimera.commerce.scoring import Scorer, shipped_scorer
 from chimera.commerce.screening import Screening
@@ -57,7 +58,7 @@ class PaymentSetup:
 
 @dataclass(frozen=True)
 class Installed:
-    """The services of an installation that payments need."""
+    """The services of an installation that payments need. ``call_tool``: for payment services behind tool servers."""
 
     pool: Pool
     audit: AuditLog
@@ -66,6 +67,7 @@ class Installed:
     clock: Clock
     new_id: NewId
     settings: Settings
+    call_tool: CallTool | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Opens what pays: a chain behind a signer, the shops of a list, and the loop that goes on with what was left."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -11,6 +11,7 @@ from chimera.commerce.chain.port import Chain
 from chimera.commerce.deciding import Deciding
 from chimera.commerce.paying import Patience, Payer
 from chimera.commerce.rails.choosing import Rails
+from chimera.commerce.rails.paying import Rail
 from chimera.commerce.rails.purses import Fund, KnownWallets, unfunded
 from chimera.commerce.setup import Installed, Opened
 from chimera.commerce.spending import Spending
@@ -39,6 +40,7 @@ class Market:
     shops: Sequence[Shop]
     patience: Patience
     fund: Fund = unfunded
+    services: Mapping[str, Rail] = field(default_factory=dict[str, Rail])
 
 
 @asynccontextmanager
@@ -63,7 +65,7 @@ async def open_rails(services: Installed, desk: Deciding, market: Market) -> Asy
         if buyer is not None:
             going_on.append(asyncio.create_task(_settle(buyer, ended)))
         try:
-            yield Opened(Rails(desk.ledger, payer, buyer), Spending(desk, buyer))
+            yield Opened(Rails(desk.ledger, payer, buyer, market.services), Spending(desk, buyer))
         finally:
             ended.set()
             for task in going_on:

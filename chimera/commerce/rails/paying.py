@@ -54,8 +54,9 @@ class Rail:
         """
         intent = await self._ledger.intent(intent_id)
         order = self._route.order(intent)
-        if intent.state == _S.APPROVED:
+        if intent.state in (_S.APPROVED, _S.RESERVED):
             await self._check_test_mode(intent)
+        if intent.state == _S.APPROVED:
             await self._ledger.reserve(intent)
         intent = await self._ledger.intent(intent_id)
         if intent.state == _S.RESERVED:
