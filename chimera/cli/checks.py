@@ -256,5 +256,42 @@ async def _tools(settings: Settings) -> AsyncGenerator[Finding]:
                 yield Finding(name, "note", f"not usable: {line(dropped, 200)}")
 
 
+async def payments(settings: Settings) -> AsyncGenerator[Finding]:
+    """What pays: whether its choices can be read, whether CFO and signer are there, and how old the lists are."""
+    if not settings.payments:
+        yield Finding("payments", "ok", "none; CHIMERA_PAYMENTS=local pays on a chain of this machine's own")
+        return
+    from chimera.commerce.configured import LOCAL, configured_payments
+
+    setup = await asyncio.to_thread(configured_payments, settings)
+    if settings.payments == LOCAL:
+        yield Finding("payments", "ok", "on the local chain, in money that is worth nothing")
+        return
+    if setup.lists is None or setup.lists.dated is None:
+        yield Finding("payments lists", "note", "there are none, or nobody knows how old they are")
+    else:
+        yield Finding(
+            "payments lists", "ok", f"{setup.lists.dated:%Y-%m-%d}, {count(len(setup.lists.found), 'address')}"
+        )
+    for name, place, code in (("CFO", setup.cfo_socket, "CH818"), ("signer", setup.signer_socket, "CH811")):
+        if place is None:
+            continue
+        try:
+            _, writer = await asyncio.open_unix_connection(place)
+        except OSError as error:
+            yield Finding(f"payments {name}", "problem", f"{place}: {type(error).__name__}", _PAYMENTS_REMEDY, code)
+            continue
+        writer.close()
+        await writer.wait_closed()
+        yield Finding(f"payments {name}", "ok", str(place))
+
+
+_PAYMENTS_REMEDY = "Start its process (docs/payments.md), and see that this user may open the socket."
 _SERVER_REMEDY = "Check its command or URL in the file that CHIMERA_SERVERS names; missions go on without it."
-_CHECKS: dict[str, Check] = {"folder": _folder, "stores": _stores, "models": _models, "tools": _tools}
+_CHECKS: dict[str, Check] = {
+    "folder": _folder,
+    "stores": _stores,
+    "models": _models,
+    "tools": _tools,
+    "payments": payments,
+}

@@ -77,6 +77,7 @@ def configured_payments(settings: Settings) -> PaymentSetup:
         lists=load_lists(*(folder / each for each in told.lists)) if told.lists else None,
         cfo_socket=folder / told.cfo_socket,
         cfo_address=told.cfo_address,
+        signer_socket=folder / told.signer_socket if told.signer_socket else None,
         rails=_rails(told, folder) if told.signer_socket or told.services else None,
     )
 

@@ -42,13 +42,15 @@ class PaymentSetup:
 
     ``cfo_socket`` and ``cfo_address``: where the process with the CFO's key listens, and whose signature counts; or
     ``cfo_key``, the key itself in this process, for trying things out. ``rails``: opens what pays; without it, payments
-    are decided about, and none is made. ``scorer``: another one than is shipped.
+    are decided about, and none is made. ``signer_socket``: where what signs listens, if ``rails`` use one. ``scorer``:
+    another one than is shipped.
     """
 
     policy: PaymentPolicy
     lists: Lists | None = None
     cfo_socket: Path | None = None
     cfo_address: str = ""
+    signer_socket: Path | None = None
     cfo_key: "LocalAccount | None" = None
     rails: "Callable[[Installed, Deciding], AbstractAsyncContextManager[Opened]] | None" = None
     delivery: Delivery | None = None

@@ -3,10 +3,12 @@
 Proves FR-684.
 """
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from chimera.cli import checks
 from chimera.commerce.configured import configured_payments, read_payments
 from chimera.core.errors import ConfigError
 from chimera.core.settings import Settings
@@ -74,3 +76,35 @@ def test_a_file_that_is_not_there_is_named_with_a_remedy(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="nothing here") as raised:
         configured_payments(settings(tmp_path / "nothing here"))
     assert "local" in raised.value.hint
+
+
+async def test_the_doctor_says_what_is_not_there(place: Path) -> None:
+    found = {each.name: each for each in [each async for each in checks.payments(settings(place))]}
+    assert {name: each.state for name, each in found.items()} == {
+        "payments lists": "note",
+        "payments CFO": "problem",
+        "payments signer": "problem",
+    }
+    assert (found["payments CFO"].code, found["payments signer"].code) == ("CH818", "CH811")
+    assert str(place.parent / "cfo.sock") in found["payments CFO"].detail
+
+
+async def test_the_doctor_looks_at_sockets_and_lists_that_are_there(place: Path) -> None:
+    folder = place.parent
+    (folder / "lists").mkdir()
+    (folder / "lists" / "sanctioned_addresses_ETH.txt").write_text(CFO + "\n")
+    (folder / "lists" / "DATED").write_text("2026-11-20")
+    place.write_text(FILE.replace('signer_socket = "/run/signer.sock"\n', 'lists = ["lists"]\n'))
+
+    left = asyncio.Event()
+
+    async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    async with await asyncio.start_unix_server(silent, folder / "cfo.sock"):
+        found = [each async for each in checks.payments(settings(place))]
+        await left.wait()
+    assert [(each.name, each.state) for each in found] == [("payments lists", "ok"), ("payments CFO", "ok")]
+    assert "2026-11-20" in found[0].detail
