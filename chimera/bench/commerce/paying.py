@@ -44,7 +44,7 @@ BLOCK_S = 1.0
 FAULTS = {"refuse": 200, "lose": 400, "hang": 2, "lie": 200}
 """Of each kind, of 10,000 requests to an endpoint."""
 SPEED_AGENTS = 32
-_LOOK_S, _STORM_S, _SPEED_S = 0.25, 3_000.0, 300.0
+_LOOK_S, _STORM_S, _SPEED_S, _BACK_S = 0.25, 3_000.0, 300.0, 120.0
 _PROGRESS = """
     SELECT count(*) FILTER (WHERE state = ANY (%s)) AS ended, count(*) FILTER (WHERE state = ANY (%s)) AS made
     FROM intents WHERE tenant LIKE 'tenant-%%'
@@ -71,7 +71,7 @@ class Size:
 
 
 FULL = Size(1_000, 10_000, 20, 12, 28, 5, 3, 12, 400, 30, 20, 10)
-QUICK = Size(50, 200, 2, 1, 3, 1, 1, 2, 60, 6, 20, 10)
+QUICK = Size(20, 80, 2, 1, 2, 1, 1, 1, 40, 4, 10, 8)
 WORKERS = 2
 
 
@@ -104,6 +104,7 @@ async def _paying(size: Size) -> dict[str, float]:
         _say(f"the storm took {seconds:.0f} s: {done}")
         for worker in scene.workers:
             await worker.end()
+        await _answers(scene)
         await scene.node.order("bench_faults", FAULTS)
         control = await naive(scene.pool, scene.truth, scene.plan, scene.naive, size.naive_each)
         await scene.node.order("bench_faults", {})
@@ -122,6 +123,16 @@ async def _paying(size: Size) -> dict[str, float]:
             "storm_s": round(seconds, 1),
             **done,
         }
+
+
+async def _answers(scene: Scene) -> None:
+    """Wait until PostgreSQL answers again: its last restart may have been a moment ago."""
+    async with asyncio.timeout(_BACK_S):
+        while True:
+            with suppress(*GONE):
+                await fetch(scene.pool, "SELECT 1")
+                return
+            await asyncio.sleep(_LOOK_S)
 
 
 async def _usual_rate(scene: Scene, count: int) -> float:
