@@ -34,14 +34,8 @@ async def propose(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any
         intent = await context.payments.spending.propose(call["name"], arguments, by, call["key"])
     except ChimeraError as error:
         return {"calls": _marked(state, call, refused=error.message), "intent_id": ""}
-    await context.events.publish(
-        state["mission_id"],
-        "payment",
-        team=state["team"],
-        task=state["task"]["id"],
-        intent=intent.id,
-        by=name_of(state),
-    )
+    asset = await context.payments.deciding.ledger.assets.get(intent.asked.asset)
+    await _tell(state, context, intent=intent.id, status="proposed", amount=asset.shown(intent.asked.amount))
     return {"intent_id": intent.id, "at": str(intent.state), "decision": None}
 
 
@@ -52,9 +46,17 @@ def after_propose(state: AgentState) -> str:
 
 async def paid(state: AgentState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Mark the call whose payment was tried, however that ended: it is made now, and says what came of it."""
+    if intent_id := state.get("intent_id"):
+        await _tell(state, runtime.context, intent=intent_id, status=state.get("at", ""))
     done: Plain = {"intent_id": "", "at": "", "decision": None, "review_item": {}, "review_decision": None}
     waiting = next(filter(is_unpaid, state.get("calls", [])), None)
     return done if waiting is None else {**done, "calls": _marked(state, waiting)}
+
+
+async def _tell(state: AgentState, context: Context, **data: str) -> None:
+    await context.events.publish(
+        state["mission_id"], "payment", team=state["team"], task=state["task"]["id"], by=name_of(state), **data
+    )
 
 
 def _marked(state: AgentState, paid_for: Plain, refused: str = "") -> list[Plain]:

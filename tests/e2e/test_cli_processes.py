@@ -119,6 +119,7 @@ def test_the_demo_runs_unattended_and_says_who_answered(environment: dict[str, s
         "Quillfern",
         "maintainers 6",
         "0.25 LUSD to sample shop: delivered",
+        "the CFO asked for a human; agreed: scripted reviewer (not a human)",
         "on the local chain",
         "its money is worth nothing",
         "offline rules",
@@ -132,7 +133,8 @@ def test_the_demo_runs_unattended_and_says_who_answered(environment: dict[str, s
     assert "Quillfern stores history as a graph" in briefing
     assert "previous instructions" not in briefing.lower(), "the hostile row of the feed is withheld, and only that one"
     withheld = "records of trends__analyze_trends (threat high) withheld"
-    for part in (" started: ", "guard team-1/t1: allow", withheld, "chimera show ", "Sample data"):
+    payments = ("payment team-1/t2: 0.25 LUSD proposed", "payment team-1/t2: delivered")
+    for part in (" started: ", "guard team-1/t1: allow", withheld, *payments, "chimera show ", "Sample data"):
         assert part in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
 

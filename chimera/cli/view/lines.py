@@ -61,6 +61,12 @@ def _extracted(data: Data) -> str:
     return f"guard {_task(data)}: the text of {found} is withheld, its typed values are shown"
 
 
+def _payment(data: Data) -> str:
+    amount = f"{data['amount']} " if data.get("amount") else ""
+    state = str(data.get("status", "")).replace("_", " ")
+    return f"payment {_task(data)}: {amount}{state} ({short(data.get('intent', ''))})"
+
+
 _TOLD: dict[str, Callable[[Data], str]] = {
     "teams": lambda data: f"teams: {', '.join(map(str, data.get('teams', [])))}",
     "plan": _plan,
@@ -69,6 +75,7 @@ _TOLD: dict[str, Callable[[Data], str]] = {
     "tool": lambda data: f"tool {_task(data)}: {data.get('capability', '')}",
     "tool.failed": _failed,
     "extracted": _extracted,
+    "payment": _payment,
     "verdict": _verdict,
     "void": lambda data: f"void: the mission was changed; {', '.join(data.get('tasks', []))} is planned anew",
     "review.asked": lambda data: f"review {short(data.get('item', ''))}: {data.get('question', '')}",

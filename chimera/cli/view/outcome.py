@@ -25,6 +25,7 @@ EXITS = {
     MissionStatus.PARTIAL: 8,
 }
 SOURCES_SHOWN = 8
+CFO_SAID = {"approve": "approved it", "escalate": "asked for a human", "reject": "rejected it"}
 HEADLINE = {
     MissionStatus.DONE: "Done",
     MissionStatus.PARTIAL: "Partly done",
@@ -115,7 +116,8 @@ def payment_lines(one: Mapping[str, Any]) -> list[str]:
     head = f"{one['amount']} to {line(one['payee'], 60)}: {str(one['state']).replace('_', ' ')}"
     why = "" if made or not one["why"] else f" ({line(one['why'], 200)})"
     agreed = f"; agreed: {', '.join(line(name, 60) for name in one['agreed'])}" if one["agreed"] else ""
-    lines = [head + why, f"  by the CFO: {line(one['cfo'] or 'no verdict', 120)}{agreed}"]
+    verdict = CFO_SAID.get(one["cfo"], "gave no verdict")
+    lines = [head + why, f"  the CFO {verdict}{agreed}"]
     if one["transaction"]:
         lines.append(f"  transaction {line(one['transaction'], 70)}{' on the local chain' if one['local'] else ''}")
     return [*lines, *(["  a chain on this machine: its money is worth nothing"] if one["local"] and made else [])]
