@@ -161,7 +161,7 @@ async def open_app(
         if payments is None and settings.payments:
             payments = await asyncio.to_thread(configured_payments, settings)
         if payments is not None:
-            installed = Installed(pool, audit, models, missions, clock, new_id, settings, _caller(mesh))
+            installed = Installed(pool, audit, models, missions, clock, new_id, settings, _caller(toolbox))
             paying.append(await stack.enter_async_context(open_payments(payments, installed)))
         context = Context(
             settings=settings,
@@ -201,11 +201,11 @@ async def open_app(
         )
 
 
-def _caller(mesh: ToolMesh) -> CallTool:
+def _caller(toolbox: Toolbox) -> CallTool:
     """How payment services behind tool servers are called: by a payment that passed its guards, and by nothing else."""
 
     async def call(tool: str, arguments: dict[str, Any], idempotency_key: str) -> dict[str, Any] | None:
-        found = await mesh.call(tool, arguments, scope=idempotency_key, idempotency_key=idempotency_key)
+        found = await toolbox.call(tool, arguments, scope=idempotency_key, idempotency_key=idempotency_key)
         return found.data
 
     return call
