@@ -30,6 +30,7 @@ from chimera.core.errors import (
     WalletQuarantined,
 )
 from chimera.core.errors import IntentState as WrongState
+from chimera.core.tasks import stop
 from chimera.store.postgres import fetch
 
 pytest.importorskip("web3", reason="the extra commerce is not installed")
@@ -481,9 +482,7 @@ async def test_a_payer_that_is_stopped_anywhere_pays_once(bank: "Bank", times: i
         payer = bank.new_payer(resend_s=0.2)
         paying = [asyncio.create_task(payer.pay(each.id)) for each in source.sample(intents, 3)]
         await asyncio.sleep(source.random() * 0.1)
-        for task in paying:
-            task.cancel()
-        await asyncio.gather(*paying, return_exceptions=True)
+        await asyncio.gather(*(stop(task) for task in paying))  # again, where the pool loses a cancellation
     payer = bank.new_payer(resend_s=0.2)
     assert set(await asyncio.gather(*(payer.pay(each.id) for each in intents))) == {S.CAPTURED}
     assert [await bank.has(each.asked.payee) for each in intents] == [10 + n for n in range(6)]
