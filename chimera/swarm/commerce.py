@@ -192,7 +192,9 @@ class AgenticCommerce(Driver):
     async def execute(self, transaction: Transaction) -> PaymentOutcome:
         """See :meth:`WalletDoor.execute_transaction`."""
         if not self.payments.configured:
-            raise PaymentRefused("payments are not configured", remedy="Give AgenticCommerce a setup with a payer.")
+            raise PaymentRefused(
+                "payments are not configured", remedy="Give AgenticCommerce a setup with rails (docs/payments.md)."
+            )
         intent = await self._proposed(transaction)
         waits = await self._go_on(intent, decide_only=False)
         intent = await self._desk.ledger.intent(intent.id)

@@ -15,13 +15,13 @@ from chimera.commerce.wallet.request import read_paid, refusing, text, whole, wr
 MOST_VALID_S = 120
 """How long an authorisation is good at most."""
 _NUMBER = "chimera-x402-1"
-_DOMAIN = [
+DOMAIN = [
     {"name": "name", "type": "string"},
     {"name": "version", "type": "string"},
     {"name": "chainId", "type": "uint256"},
     {"name": "verifyingContract", "type": "address"},
 ]
-_TRANSFER = [
+TRANSFER = [
     {"name": "from", "type": "address"},
     {"name": "to", "type": "address"},
     {"name": "value", "type": "uint256"},
@@ -29,7 +29,7 @@ _TRANSFER = [
     {"name": "validBefore", "type": "uint256"},
     {"name": "nonce", "type": "bytes32"},
 ]
-_CANCEL = [{"name": "authorizer", "type": "address"}, {"name": "nonce", "type": "bytes32"}]
+CANCEL = [{"name": "authorizer", "type": "address"}, {"name": "nonce", "type": "bytes32"}]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def number_of(intent: Intent) -> bytes:
 def authorization_data(request: AuthorizeRequest, sender: str, token: str) -> dict[str, Any]:
     """The typed data that is signed."""
     asked, nonce = request.intent.asked, number_of(request.intent)
-    kind, fields = ("CancelAuthorization", _CANCEL) if request.cancel else ("TransferWithAuthorization", _TRANSFER)
+    kind, fields = ("CancelAuthorization", CANCEL) if request.cancel else ("TransferWithAuthorization", TRANSFER)
     message: dict[str, Any] = {"authorizer": sender, "nonce": nonce}
     if not request.cancel:
         message = {
@@ -67,7 +67,7 @@ def authorization_data(request: AuthorizeRequest, sender: str, token: str) -> di
             "nonce": nonce,
         }
     return {
-        "types": {"EIP712Domain": _DOMAIN, kind: fields},
+        "types": {"EIP712Domain": DOMAIN, kind: fields},
         "primaryType": kind,
         "domain": {
             "name": request.name,

@@ -7,7 +7,8 @@ the token takes each number of a payer once.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chimera.commerce.intents import Intent, digest_of
+from chimera.commerce.intents import Intent
+from chimera.commerce.wallet.authorizing import CANCEL, DOMAIN, TRANSFER, number_of
 from chimera.commerce.x402.offers import Token
 from chimera.core.errors import OfferRefused, SignerRefused
 
@@ -15,23 +16,7 @@ MOST_VALID_S = 100
 """How long a signed authorisation is good, however long the seller asks for: less than the signer allows."""
 LEAST_VALID_S = 20
 """With less left before the payment expires, nothing is signed any more."""
-_NUMBER = "chimera-x402-1"
 _SIGNATURE_BYTES = 65
-_DOMAIN = [
-    {"name": "name", "type": "string"},
-    {"name": "version", "type": "string"},
-    {"name": "chainId", "type": "uint256"},
-    {"name": "verifyingContract", "type": "address"},
-]
-_TRANSFER = [
-    {"name": "from", "type": "address"},
-    {"name": "to", "type": "address"},
-    {"name": "value", "type": "uint256"},
-    {"name": "validAfter", "type": "uint256"},
-    {"name": "validBefore", "type": "uint256"},
-    {"name": "nonce", "type": "bytes32"},
-]
-_CANCEL = [{"name": "authorizer", "type": "address"}, {"name": "nonce", "type": "bytes32"}]
 
 
 @dataclass(frozen=True)
@@ -56,11 +41,11 @@ class Authorization:
             "validBefore": self.valid_before,
             "nonce": self.nonce,
         }
-        return self._typed("TransferWithAuthorization", _TRANSFER, message)
+        return self._typed("TransferWithAuthorization", TRANSFER, message)
 
     def cancellation(self) -> dict[str, Any]:
         """What is signed to use it up without paying."""
-        return self._typed("CancelAuthorization", _CANCEL, {"authorizer": self.payer, "nonce": self.nonce})
+        return self._typed("CancelAuthorization", CANCEL, {"authorizer": self.payer, "nonce": self.nonce})
 
     def signed(self, signature: bytes) -> dict[str, Any]:
         """The part of a payment's header that says what was signed."""
@@ -83,7 +68,7 @@ class Authorization:
             "chainId": self.token.asset.chain_id,
             "verifyingContract": self.token.address,
         }
-        types = {"EIP712Domain": _DOMAIN, kind: fields}
+        types = {"EIP712Domain": DOMAIN, kind: fields}
         return {"types": types, "primaryType": kind, "domain": domain, "message": message}
 
 
@@ -100,11 +85,6 @@ def authorization_for(intent: Intent, token: Token, payer: str, now: int, asked_
     if until - now < LEAST_VALID_S:
         raise OfferRefused(f"payment {intent.id}: the seller gives less than {LEAST_VALID_S} s, or it expires")
     return Authorization(token, payer, asked.payee, asked.amount, until, number_of(intent))
-
-
-def number_of(intent: Intent) -> bytes:
-    """The number of a payment's authorisation, always the same."""
-    return digest_of(_NUMBER, intent.id, intent.digest.hex())
 
 
 def as_before(authorization: Authorization, refused: SignerRefused) -> Authorization | None:
