@@ -45,5 +45,5 @@ CASES: dict[str, Case] = {
     "burst": Case(2.0, 10_000, 0.0, {}),
     "http": Case(10.0, 10_000, 3.0, {"added_p99_ms": ("<", 2_000)}, http=True),
     "parked": Case(0.0, 100_000, 0.0, {"added_p99_ms": ("<", 1_000)}, http=True, crew=True),
-    "storm": Case(2.0, 60, 140.0, {"kills": (">=", 100), "unfinished": ("==", 0)}, http=True, crew=True),
+    "storm": Case(2.0, 30, 140.0, {"kills": (">=", 100), "unfinished": ("==", 0)}, http=True, crew=True),
 }

@@ -137,7 +137,8 @@ async def _measured(load: Load, leaves: list[Leaf], tools: SimulatedTools, model
     calm_collector()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    first = loop.time() + float(await asyncio.to_thread(sys.stdin.readline)) - time.time()
+    begin = float(await asyncio.to_thread(sys.stdin.readline))
+    first = loop.time() + begin - time.time()  # after the wait: the other worker may get ready much later
     await asyncio.sleep(max(first - loop.time(), 0.0))
     seen.rss_before_kb, cpu = _rss_kb(), time.process_time()
     async with asyncio.TaskGroup() as group:
