@@ -2,7 +2,8 @@
 
 import tomllib
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -22,7 +23,10 @@ from chimera.core.invalid import first_problem
 from chimera.core.settings import Settings
 
 if TYPE_CHECKING:
+    from chimera.commerce.chain.rpc import RpcChain
+    from chimera.commerce.x402.compared import ComparedEvm
     from chimera.commerce.x402.offers import Shop
+    from chimera.commerce.x402.selling import PaidEndpoint
 
 LOCAL = "local"
 Text = Annotated[str, Field(min_length=1, max_length=300)]
@@ -47,8 +51,29 @@ class ServiceLine(Contract):
     prices: dict[Text, Text]
 
 
+class SaleLine(Contract):
+    """What the server sells: missions, worked in the name of ``by`` in a tenant.
+
+    ``facilitator``: whose service checks and makes the payments.
+    """
+
+    path: Annotated[str, Field(pattern=r"^/paid/[a-z0-9][a-z0-9/-]{0,80}$")] = "/paid/missions"
+    tenant: Text
+    by: Text
+    price: Text
+    asset: Text
+    token_name: Text
+    token_version: Text
+    pay_to: Text
+    facilitator: Text
+    description: Text = "a mission, worked and judged"
+
+
 class PaymentsFile(Contract):
-    """The file. Paths are as seen from its folder. With neither signer nor services, no payment is made."""
+    """The file. Paths are as seen from its folder. With neither signer nor services, no payment is made.
+
+    ``sells``: what ``chimera serve`` offers for money.
+    """
 
     policy: Path
     lists: list[Path] = Field(default_factory=list[Path])
@@ -57,6 +82,7 @@ class PaymentsFile(Contract):
     signer_socket: Path | None = None
     shops: list[ShopLine] = Field(default_factory=list[ShopLine])
     services: list[ServiceLine] = Field(default_factory=list[ServiceLine])
+    sells: list[SaleLine] = Field(default_factory=list[SaleLine])
 
 
 def configured_payments(settings: Settings) -> PaymentSetup:
@@ -78,7 +104,7 @@ def configured_payments(settings: Settings) -> PaymentSetup:
         cfo_socket=folder / told.cfo_socket,
         cfo_address=told.cfo_address,
         signer_socket=folder / told.signer_socket if told.signer_socket else None,
-        rails=_rails(told, folder) if told.signer_socket or told.services else None,
+        rails=_rails(told, folder) if told.signer_socket or told.services or told.sells else None,
     )
 
 
@@ -102,36 +128,68 @@ def read_payments(place: Path) -> PaymentsFile:
 def _rails(told: PaymentsFile, folder: Path) -> "Callable[[Installed, Deciding], AbstractAsyncContextManager[Opened]]":
     @asynccontextmanager
     async def opened(services: Installed, desk: Deciding) -> AsyncGenerator[Opened]:
-        from chimera.commerce.chain.rpc import connect_chain
         from chimera.commerce.paying import Patience
         from chimera.commerce.rails.choosing import Rails
         from chimera.commerce.rails.opening import Market, open_rails
         from chimera.commerce.spending import Spending
         from chimera.commerce.wallet.client import SignerClient
-        from chimera.commerce.x402.compared import ComparedEvm
-        from chimera.commerce.x402.evm import Web3Evm
 
         settings, ways = services.settings, await _services(told, services, desk.ledger)
-        if told.signer_socket is None:
-            yield Opened(Rails(desk.ledger, services=ways), Spending(desk, None))
+        without_signer = Opened(Rails(desk.ledger, services=ways), Spending(desk, None))
+        if told.signer_socket is None and not told.sells:
+            yield without_signer
             return
-        if not settings.chain_endpoints or settings.chain_id is None:
-            raise ConfigError(
-                "a signer needs a chain to pay on", remedy="Set CHIMERA_CHAIN_ENDPOINTS and CHIMERA_CHAIN_ID."
-            )
-        urls = [url.get_secret_value() for url in settings.chain_endpoints]
-        chain = await connect_chain(urls, settings.chain_id)
-        try:
+        async with _connected(settings) as (chain, evm), _selling(told, services, evm) as sells:
+            if told.signer_socket is None:
+                yield replace(without_signer, sells=sells)
+                return
             shops = await _shops(told, services)
-            evm = ComparedEvm([Web3Evm(each, settings.chain_id) for each in chain.endpoints])
             signer = SignerClient(folder / told.signer_socket)
             market = Market(chain, evm, signer, shops, Patience(depth=settings.chain_depth), services=ways)
             async with open_rails(services, desk, market) as rails:
-                yield rails
-        finally:
-            await chain.close()
+                yield replace(rails, sells=sells)
 
     return opened
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> "AsyncGenerator[tuple[RpcChain, ComparedEvm]]":
+    """The chain of the settings, as payments see it and as authorisations do."""
+    from chimera.commerce.chain.rpc import connect_chain
+    from chimera.commerce.x402.compared import ComparedEvm
+    from chimera.commerce.x402.evm import Web3Evm
+
+    if not settings.chain_endpoints or settings.chain_id is None:
+        raise ConfigError(
+            "a signer, and what is sold, need a chain", remedy="Set CHIMERA_CHAIN_ENDPOINTS and CHIMERA_CHAIN_ID."
+        )
+    chain = await connect_chain([url.get_secret_value() for url in settings.chain_endpoints], settings.chain_id)
+    try:
+        yield chain, ComparedEvm([Web3Evm(each, settings.chain_id) for each in chain.endpoints])
+    finally:
+        await chain.close()
+
+
+@asynccontextmanager
+async def _selling(told: PaymentsFile, services: Installed, evm: "ComparedEvm") -> "AsyncGenerator[list[PaidEndpoint]]":
+    """What the server sells."""
+    from chimera.commerce.addresses import checked_address, checksummed
+    from chimera.commerce.x402.facilitating import remote_facilitator
+    from chimera.commerce.x402.offers import Token
+    from chimera.commerce.x402.sales import SaleStore
+    from chimera.commerce.x402.selling import PaidEndpoint, Price, Till
+    from chimera.commerce.x402.used import TokenChain
+
+    assets, found = AssetStore(services.pool, services.audit), list[PaidEndpoint]()
+    async with AsyncExitStack() as stack:
+        for line in told.sells:
+            asset = await assets.get(line.asset)
+            token, pay_to = Token(asset, line.token_name, line.token_version), checksummed(checked_address(line.pay_to))
+            facilitator = await stack.enter_async_context(remote_facilitator(line.facilitator))
+            till = Till(SaleStore(services.pool), facilitator, TokenChain(evm, services.settings.chain_depth))
+            price = Price(token, pay_to, asset.units(line.price), line.description)
+            found.append(PaidEndpoint(line.path, line.tenant, line.by, price, till))
+        yield found
 
 
 async def _services(told: PaymentsFile, services: Installed, ledger: Ledger) -> dict[str, Rail]:

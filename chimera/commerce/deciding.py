@@ -5,9 +5,9 @@ time, by whoever goes on after a crash: what was found once stays found.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chimera.commerce.approvals import ApprovalStore
 from chimera.commerce.cfo import CfoAgent, CfoVerdict
@@ -24,6 +24,9 @@ from chimera.commerce.wallet.approval import payment_data, signer_of
 from chimera.core.clock import Clock
 from chimera.core.errors import ApprovalMissing, BudgetMissing, IntentConflict, OverBudget
 from chimera.store.audit import AuditEvent, AuditLog
+
+if TYPE_CHECKING:
+    from chimera.commerce.x402.selling import PaidEndpoint
 
 _S = IntentState
 BY = "chimera:payments"
@@ -249,6 +252,7 @@ class Payments:
     delivery: Delivery | None = None
     refunds: Refunds | None = None
     spending: Spends | None = None
+    sells: "Sequence[PaidEndpoint]" = ()
 
     @property
     def configured(self) -> bool:

@@ -1,7 +1,7 @@
 """Putting together what decides about payments, out of an operator's choices and an installation's services."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,8 @@ from chimera.store.postgres import Pool
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+
+    from chimera.commerce.x402.selling import PaidEndpoint
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,14 @@ class Installed:
 
 @dataclass(frozen=True)
 class Opened:
-    """What pays, while it is open. ``spending``: what agents' own calls to spend stand for; None: they cannot."""
+    """What pays, while it is open. ``spending``: what agents' own calls to spend stand for; None: they cannot.
+
+    ``sells``: what the server offers for money.
+    """
 
     payer: Payer
     spending: Spends | None = None
+    sells: "Sequence[PaidEndpoint]" = ()
 
 
 @asynccontextmanager
@@ -88,7 +94,7 @@ async def open_payments(setup: PaymentSetup, services: Installed) -> AsyncGenera
         yield made
         return
     async with setup.rails(services, made.deciding) as opened:
-        yield replace(made, payer=opened.payer, spending=opened.spending)
+        yield replace(made, payer=opened.payer, spending=opened.spending, sells=opened.sells)
 
 
 def assemble(setup: PaymentSetup, services: Installed) -> Payments:

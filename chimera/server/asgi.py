@@ -21,6 +21,7 @@ from chimera.server.health import LIVE, READY, Health, health_of
 from chimera.server.keeper import Keeper
 from chimera.server.mcp.mounting import mcp_part
 from chimera.server.mcp.serving import sdk_server
+from chimera.server.paid import sold_part
 from chimera.server.parts import Door, Part
 
 Opening = Callable[[], AbstractAsyncContextManager[App]]
@@ -56,7 +57,7 @@ def compose(settings: Settings, opening: Opening, address: Address) -> Starlette
             keeper, health = Keeper(app), health_of(app)
             await stack.enter_async_context(keeper.open())
             house = House(app, keeper, Desk(app, keeper), health, _door(app, address))
-            for part in _parts(house):
+            for part in await _parts(house):
                 await stack.enter_async_context(part.opened())
                 served.router.routes.extend(part.routes)
             served.router.routes.extend(health.routes())
@@ -74,10 +75,14 @@ def compose(settings: Settings, opening: Opening, address: Address) -> Starlette
     return Starlette(lifespan=lifespan, middleware=[doors])
 
 
-def _parts(house: House) -> list[Part]:
+async def _parts(house: House) -> list[Part]:
     """Everything that is served. What is added here gets the door, the health checks and the limits of the others."""
-    max_bytes = house.app.settings.server_body_max_bytes
-    return [mcp_part(sdk_server(house.desk), house.door, max_bytes)]
+    context, max_bytes = house.app.context, house.app.settings.server_body_max_bytes
+    sold = context.payments.sells if context.payments is not None else ()
+    return [
+        mcp_part(sdk_server(house.desk), house.door, max_bytes),
+        *[await sold_part(each, house.desk, context.oversight.principals) for each in sold],
+    ]
 
 
 def _door(app: App, address: Address) -> Door:

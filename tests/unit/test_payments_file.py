@@ -50,6 +50,21 @@ def test_a_file_that_can_be_meant_is_read(place: Path) -> None:
     assert (shop.origin, shop.most) == ("https://data.example.com", "5.00")
 
 
+def test_what_is_sold_is_read_and_needs_a_path_of_its_own(place: Path) -> None:
+    """Proves FR-685: the path is one below /paid, so that nothing else of the server is put behind a price."""
+    line = FILE.split("[[shops]]")[1].replace(
+        'origin = "https://data.example.com"', 'by = "clerk"\ntenant = "shopfront"'
+    )
+    sells = f'[[sells]]{line.replace("most", "price")}facilitator = "https://facilitator.example.com"\n'
+    place.write_text(FILE.split("[[shops]]")[0].replace('signer_socket = "/run/signer.sock"\n', "") + sells)
+    (sold,) = read_payments(place).sells
+    assert (sold.path, sold.price, sold.by) == ("/paid/missions", "5.00", "clerk")
+    assert configured_payments(settings(place)).rails is not None
+    place.write_text(place.read_text() + 'path = "/mcp"\n')
+    with pytest.raises(ConfigError, match="path"):
+        read_payments(place)
+
+
 def test_without_a_signer_nothing_pays(place: Path) -> None:
     place.write_text(FILE.replace('signer_socket = "/run/signer.sock"\n', ""))
     assert configured_payments(settings(place)).rails is None

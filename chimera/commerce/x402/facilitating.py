@@ -1,18 +1,76 @@
-"""A facilitator on our own chain: the one of the package ``x402``, which checks and makes payments, over our port.
+"""Facilitators, which check and make payments for a seller: somebody's service over HTTP, or our own on our chain.
 
-Its own methods wait, so each of them runs in a thread, and reaches the chain through the event loop.
+Both are those of the package ``x402``. The methods of the one on our chain wait, so each of them runs in a thread, and
+reaches the chain through the event loop.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
 
 from chimera.commerce.x402.ports import Evm
-from chimera.core.errors import ChimeraError, OutcomeUnknown
+from chimera.core.errors import ChimeraError, ConfigError, OutcomeUnknown
 
 WITHIN_S = 60.0
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Found = TypeVar("Found")
+
+
+@asynccontextmanager
+async def remote_facilitator(url: str, within_s: float = WITHIN_S) -> "AsyncGenerator[RemoteFacilitator]":
+    """Somebody's service. What it says of a payment counts for nothing beside the chain.
+
+    Raises:
+        ConfigError: the URL is not https, nor one of this machine.
+    """
+    told = urlsplit(url)
+    if told.scheme != "https" and not (told.scheme == "http" and told.hostname in _LOOPBACK):
+        raise ConfigError("the facilitator has to be asked over https", remedy="Give its https:// address.")
+    async with httpx.AsyncClient(trust_env=False, timeout=within_s) as http:
+        yield RemoteFacilitator(url, http)
+
+
+class RemoteFacilitator:
+    """Asks a service over HTTP (x402, "Facilitator Interface")."""
+
+    def __init__(self, url: str, http: httpx.AsyncClient) -> None:
+        self._url = url
+        self._http = http
+
+    async def verify(self, payload: Any, requirements: Any) -> Any:
+        """Whether a payment could be made now.
+
+        Raises:
+            OutcomeUnknown: it does not answer, or not as the standard says.
+        """
+        return await _asked(self._client.verify(payload, requirements))
+
+    async def settle(self, payload: Any, requirements: Any) -> Any:
+        """Make a payment.
+
+        Raises:
+            OutcomeUnknown: it does not answer, or not as the standard says; it may have been made.
+        """
+        return await _asked(self._client.settle(payload, requirements))
+
+    @cached_property
+    def _client(self) -> Any:
+        from x402.http.facilitator_client import HTTPFacilitatorClient
+        from x402.http.facilitator_client_base import FacilitatorConfig
+
+        return HTTPFacilitatorClient(FacilitatorConfig(url=self._url, http_client=self._http))
+
+
+async def _asked(answer: Coroutine[Any, Any, Found]) -> Found:
+    try:
+        return await answer
+    except (httpx.HTTPError, ValueError) as error:  # not its words: they are a stranger's
+        raise OutcomeUnknown(f"the facilitator does not answer as it should: {type(error).__name__}") from None
 
 
 class LocalFacilitator:

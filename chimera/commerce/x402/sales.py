@@ -27,7 +27,7 @@ _SETTLED = """
     WHERE (asset, payer, nonce) = (%s, %s, %s) AND state IN ('made', 'settled')
 """
 _DROP = "DELETE FROM x402_sales WHERE (asset, payer, nonce) = (%s, %s, %s) AND state <> 'settled'"
-_REQUEST = "chimera-x402-sale-1"
+_REQUEST, _ORDER = "chimera-x402-sale-1", "chimera-x402-order-1"
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ class Coupon:
     def place(self) -> tuple[str, str, bytes]:
         """The key of the row."""
         return (self.asset, self.payer, self.nonce)
+
+    @property
+    def order(self) -> str:
+        """Which order it is; another request with the same authorisation is another one."""
+        return digest_of(_ORDER, self.asset, self.payer, self.nonce.hex(), self.request.hex()).hex()
 
 
 @dataclass(frozen=True)

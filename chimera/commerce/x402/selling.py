@@ -38,6 +38,8 @@ VALID_S = 120
 MOST_BODY_BYTES = 1_000_000
 MOST_ANSWER_BYTES = 2_000_000
 RETRY_S = 2
+ORDER = "chimera.order"
+"""Where in the ASGI scope the application behind a price finds which order it is: one of one authorisation."""
 _ERROR = 400
 
 
@@ -72,6 +74,17 @@ class Till:
     sales: SaleStore
     facilitator: Facilitate
     chain: TokenChain
+
+
+@dataclass(frozen=True)
+class PaidEndpoint:
+    """A service that is sold at a path. ``tenant`` and ``by``: in whose name it is done, for whoever pays."""
+
+    path: str
+    tenant: str
+    by: str
+    price: Price
+    till: Till
 
 
 @dataclass(frozen=True)
@@ -219,7 +232,8 @@ class Paid:
                 if len(made) > MOST_ANSWER_BYTES:
                     raise OfferRefused("the answer is too large to be sold")
 
-        await self._app(asked.scope, receive, keep)
+        # The same authorisation is the same order, also when the answer got lost before it was kept.
+        await self._app({**asked.scope, ORDER: asked.coupon.order}, receive, keep)
         return Goods(status, media, bytes(made))
 
 

@@ -33,16 +33,17 @@ from chimera.commerce.ledger import Ledger
 from chimera.commerce.payees import PayeeBook
 from chimera.commerce.vault.contracts import built
 from chimera.commerce.x402.asking import Asker
-from chimera.commerce.x402.authorization import Authorization
+from chimera.commerce.x402.authorization import Authorization, authorization_for
 from chimera.commerce.x402.buying import Buyer, Parts
 from chimera.commerce.x402.evm import Web3Evm
 from chimera.commerce.x402.facilitating import LocalFacilitator
 from chimera.commerce.x402.journal import PurchaseStore, Request
-from chimera.commerce.x402.offers import Shop, Token
+from chimera.commerce.x402.offers import Shop, Token, choose
 from chimera.commerce.x402.sales import SaleStore
 from chimera.commerce.x402.selling import Paid, Price, Till
 from chimera.commerce.x402.used import TokenChain
 from chimera.commerce.x402.wanted import Wanted
+from chimera.commerce.x402.wire import REQUIRED, payload_of, write_payload
 from chimera.core.clock import SystemClock
 from chimera.store.audit import AuditLog
 from chimera.store.postgres import fetch
@@ -197,6 +198,19 @@ class Market:
             policy_version="p1",
         )
         return replace(made, **fields)
+
+    async def signed(self, path: str, token: Token | None = None, amount: int = PRICE) -> str:
+        """A header that pays, signed by the buyer's key, without any books."""
+        async with httpx.AsyncClient(transport=self.net) as client:
+            asked = await client.get(ORIGIN + path)
+        offer = choose(asked.headers[REQUIRED], ORIGIN + path, self.shops)
+        proposal = self.books.asks(amount, asset=self.local.asset.id, chain_id=self.local.asset.chain_id)
+        proposal = replace(proposal, payee=self.keeper, fee_asset=self.local.asset.id)
+        intent = await self.books.ledger.propose(proposal)
+        payer, now = await self.keys.payer(intent), await self.store.now()
+        authorization = authorization_for(intent, token or self.local.token, payer, now, offer.valid_s)
+        signature = await self.keys.sign(intent, authorization)
+        return write_payload(payload_of(offer.asked, authorization.signed(signature)))
 
     async def told(self) -> list[str]:
         """What is on the record about money, in its order."""

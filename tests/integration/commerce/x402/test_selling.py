@@ -9,33 +9,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
 
-from chimera.commerce.x402.authorization import authorization_for
-from chimera.commerce.x402.offers import Token, choose
-from chimera.commerce.x402.wire import REQUIRED, RESPONSE, SIGNATURE, payload_of, read_settled, write_payload
-from chimera.server.paid import paid_part
+from chimera.commerce.x402.wire import RESPONSE, SIGNATURE, read_settled
 
 if TYPE_CHECKING:
     from tests.integration.commerce.x402.conftest import Market  # noqa: TID251 - its type alone
 
 PRICE = 250_000
 ORIGIN = "https://shop.example.com"
-
-
-async def signed(market: "Market", path: str, token: Token | None = None, amount: int = PRICE) -> str:
-    """A header that pays, signed by the buyer's key, without any books."""
-    async with httpx.AsyncClient(transport=market.net) as client:
-        asked = await client.get(ORIGIN + path)
-    offer = choose(asked.headers[REQUIRED], ORIGIN + path, market.shops)
-    proposal = market.books.asks(amount, asset=market.local.asset.id, chain_id=market.local.asset.chain_id)
-    proposal = replace(proposal, payee=market.keeper, fee_asset=market.local.asset.id)
-    intent = await market.books.ledger.propose(proposal)
-    payer, now = await market.keys.payer(intent), await market.store.now()
-    authorization = authorization_for(intent, token or market.local.token, payer, now, offer.valid_s)
-    signature = await market.keys.sign(intent, authorization)
-    return write_payload(payload_of(offer.asked, authorization.signed(signature)))
 
 
 async def get(market: "Market", path: str, header: str) -> httpx.Response:
@@ -45,7 +26,7 @@ async def get(market: "Market", path: str, header: str) -> httpx.Response:
 
 async def test_one_authorisation_buys_one_thing_however_often_it_is_sent(market: "Market") -> None:
     """Proves FR-671: copies at the same time and later ones get the same answer for one price, and the receipt."""
-    header = await signed(market, "/report/one")
+    header = await market.signed("/report/one")
     found = await asyncio.gather(*(get(market, "/report/one", header) for _ in range(5)))
     assert {answer.status_code for answer in found} <= {200, 503}
     again = await get(market, "/report/one", header)
@@ -60,7 +41,7 @@ async def test_one_authorisation_buys_one_thing_however_often_it_is_sent(market:
 
 async def test_an_answer_that_is_an_error_costs_nothing(market: "Market") -> None:
     """Proves FR-672."""
-    header = await signed(market, "/broken")
+    header = await market.signed("/broken")
     assert (await get(market, "/broken", header)).status_code == 500
     assert await market.spent() == 0
     assert (await get(market, "/report/one", header)).status_code == 200, "it still buys something"
@@ -70,13 +51,13 @@ async def test_an_answer_that_is_an_error_costs_nothing(market: "Market") -> Non
 async def test_what_was_not_paid_is_not_given(market: "Market") -> None:
     """Proves FR-672: less than the price, a token's name, a wallet without money, and headers without a payment."""
     wrong = [
-        await signed(market, "/report/one", amount=PRICE - 1),
-        await signed(market, "/report/one", replace(market.local.token, name="Other")),
+        await market.signed("/report/one", amount=PRICE - 1),
+        await market.signed("/report/one", replace(market.local.token, name="Other")),
         "e30=",
         "nothing",
     ]
     market.keys = type(market.keys)()
-    wrong.append(await signed(market, "/report/one"))
+    wrong.append(await market.signed("/report/one"))
     for header in wrong:
         assert (await get(market, "/report/one", header)).status_code == 402
     assert await market.local.has(market.keeper) == 0
@@ -98,21 +79,10 @@ async def test_a_seller_who_dies_at_the_settlement_gives_the_goods_later(market:
                 await facilitator.settle(payload, requirements)
             raise RuntimeError("killed")
 
-    header = await signed(market, "/report/one")
+    header = await market.signed("/report/one")
     market.paid._till = replace(till, facilitator=Dies())  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(RuntimeError):
         await get(market, "/report/one", header)
     market.paid._till = till  # pyright: ignore[reportPrivateUsage]
     answer = await get(market, "/report/one", header)
     assert (answer.status_code, market.served, await market.spent()) == (200, 1, PRICE)
-
-
-async def test_a_part_of_the_server_has_a_price(market: "Market") -> None:
-    """Proves FR-672: what is mounted as a paid part asks for a payment, and gives the goods for it."""
-    till = market.paid._till  # pyright: ignore[reportPrivateUsage]
-    part = paid_part("/data", PlainTextResponse("figures"), market.price, till)
-    market.net.app = Starlette(routes=list(part.routes))
-    async with part.opened():
-        header = await signed(market, "/data/today")
-        answer = await get(market, "/data/today", header)
-    assert (answer.status_code, answer.text, await market.spent()) == (200, "figures", PRICE)
