@@ -22,7 +22,7 @@ import redis
 from chimera.core.errors import SchemaNewer, SchemaOutdated, StoreError, StoreFull, StoreUnavailable
 from chimera.store.embedded import EmbeddedServers
 from chimera.store.embedded.layout import Layout
-from chimera.store.embedded.locks import try_lock, users_in
+from chimera.store.embedded.locks import is_held, try_lock, users_in
 from chimera.store.embedded.processes import Family, family
 
 
@@ -40,6 +40,12 @@ def kill(pids: list[int]) -> None:
     assert pids
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
+
+
+async def kill_keeper(folder: Path) -> None:
+    """Kill the keeper, and wait until its lock is free: the kernel forgets a command line before it closes files."""
+    kill(found(folder).keepers)
+    await until(lambda: not found(folder).keepers and not is_held(Layout(folder).keeper_lock))
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +80,7 @@ async def test_a_killed_keeper_is_replaced_and_the_servers_go_on(servers: Embedd
     before = found(shared)
     endpoints = await servers.acquire()
     with psycopg.connect(endpoints.database_url) as connection:
-        kill(before.keepers)
-        await until(lambda: not found(shared).keepers)
+        await kill_keeper(shared)
         await assert_data_is_there(servers)
         connection.execute("SELECT 1")  # the same server: no connection was lost
     after = found(shared)
@@ -84,15 +89,13 @@ async def test_a_killed_keeper_is_replaced_and_the_servers_go_on(servers: Embedd
 
 
 async def test_the_last_user_of_a_killed_keeper_leaves_no_orphan(servers: EmbeddedServers, shared: Path) -> None:
-    kill(found(shared).keepers)
-    await until(lambda: not found(shared).keepers)
+    await kill_keeper(shared)
     await servers.release()
     await until(lambda: not found(shared).all())
 
 
 async def test_stop_ends_the_orphans_of_a_killed_keeper(servers: EmbeddedServers, shared: Path) -> None:
-    kill(found(shared).keepers)
-    await until(lambda: not found(shared).keepers)
+    await kill_keeper(shared)
     await servers.stop()
     assert not found(shared).all()
 
