@@ -14,6 +14,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from chimera.core.errors import SchemaOutdated, StoreError, StoreFull, StoreUnavailable
+from chimera.core.tasks import stop
 from chimera.store.together import Turns
 from chimera.store.values import reads_as_meant
 
@@ -60,6 +61,19 @@ async def store_errors(within_s: float | None = None) -> AsyncGenerator[None]:
 class Pool(AsyncConnectionPool[Connection]):
     """Connections whose users see our errors, and no endless wait; LangGraph's saver uses it like any other."""
 
+    def __init__(self, url: str, size: int) -> None:
+        super().__init__(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=CONNECT_TIMEOUT_S,
+            open=False,
+            kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": CONNECT_TIMEOUT_S},
+            check=self.usable,
+            configure=_limit_transactions,
+        )
+        self._looking: asyncio.Task[None] | None = None
+
     @asynccontextmanager
     async def connection(
         self, timeout: float | None = None, *, within_s: float | None = None
@@ -71,6 +85,29 @@ class Pool(AsyncConnectionPool[Connection]):
         """
         async with store_errors(within_s), super().connection(timeout) as connection:
             yield connection
+
+    async def usable(self, connection: Connection) -> None:
+        """Refuse a connection that is lost, without asking the server: one that has ended it has said so.
+
+        Where one is lost others often are, as after a restart. They are looked for at once: a caller who meets them
+        one by one waits for each twice as long as for the one before.
+        """
+        said = poll()
+        said.register(connection.fileno(), POLLIN)
+        if not said.poll(0):
+            return
+        try:
+            await self.check_connection(connection)
+        except psycopg.Error:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self.check())
+            raise
+
+    async def close(self, timeout: float = 5.0) -> None:
+        """Close all connections."""
+        if self._looking is not None:
+            await stop(self._looking)
+        await super().close(timeout)
 
     @cached_property
     def turns(self) -> Turns[Connection]:
@@ -96,16 +133,7 @@ async def open_pool(url: str, size: int = POOL_SIZE) -> AsyncGenerator[Pool]:
         StoreUnavailable: nothing answers at ``url``, or it refuses us, or it is no URL of a Postgres.
     """
     await (await connect(url)).close()
-    pool = Pool(
-        url,
-        min_size=1,
-        max_size=size,
-        timeout=CONNECT_TIMEOUT_S,
-        open=False,
-        kwargs={"autocommit": True, "row_factory": dict_row, "connect_timeout": CONNECT_TIMEOUT_S},
-        check=_check,
-        configure=_limit_transactions,
-    )
+    pool = Pool(url, size)
     try:
         async with store_errors():
             await pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
@@ -167,14 +195,6 @@ async def take_time(connection: Connection) -> None:
     """Let the transaction that has just begun be a long one."""
     if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
         await connection.execute("SET LOCAL transaction_timeout = 0")
-
-
-async def _check(connection: Connection) -> None:
-    """Refuse a connection that is lost, without asking the server: one that has ended it has said so."""
-    said = poll()
-    said.register(connection.fileno(), POLLIN)
-    if said.poll(0):
-        await Pool.check_connection(connection)
 
 
 async def _limit_transactions(connection: Connection) -> None:

@@ -8,6 +8,7 @@ Postgres raises while it is used comes out of the error tree, from LangGraph's s
 import asyncio
 import logging
 import traceback
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from chimera.core.settings import Settings
 from chimera.store.embedded import Endpoints
 from chimera.store.embedded.layout import Layout
 from chimera.store.embedded.processes import family
-from chimera.store.postgres import Pool, fetch, open_pool, store_errors
+from chimera.store.postgres import Pool, connect, fetch, open_pool, store_errors
 from chimera.store.redis import open_redis
 
 SECRET = "Zq9secretQ9z"
@@ -286,3 +287,26 @@ async def test_a_pool_survives_the_loss_of_its_connections(pool: Pool) -> None:
     )
     for _ in range(10):
         assert await fetch(pool, "SELECT 1 AS one") == [{"one": 1}]
+
+
+async def test_who_meets_one_lost_connection_waits_once_and_not_for_each_of_the_others(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(pool.connection()) for _ in range(5)]
+        lost = [connection.info.backend_pid for connection in held]
+    killer = await connect(str(pool.conninfo))
+    await killer.execute("SELECT pg_terminate_backend(pid, 10000) FROM unnest(%s::int[]) AS pid", (lost,))
+    await killer.close()
+
+    pauses: list[float] = []
+
+    async def asleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0.3)
+
+    sleep = asyncio.sleep
+    monkeypatch.setattr("psycopg_pool.pool_async.asleep", asleep)
+    found = await fetch(pool, "SELECT pg_backend_pid() AS pid")
+    assert found[0]["pid"] not in lost
+    assert len(pauses) == 1

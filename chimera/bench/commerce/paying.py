@@ -40,7 +40,6 @@ __all__ = [
     "sized",
 ]
 SEED = 20_261_123
-BLOCK_S = 1.0
 FAULTS = {"refuse": 200, "lose": 400, "hang": 2, "lie": 200}
 """Of each kind, of 10,000 requests to an endpoint."""
 SPEED_AGENTS = 32
@@ -54,7 +53,7 @@ _MADE = "SELECT count(*) AS made FROM intents WHERE tenant = 'ours' AND state = 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything. ``ours`` and ``usual``: payments whose rates are compared."""
+    """How much of everything. ``ours`` and ``usual``: payments whose rates are compared; ``block_s``: seconds a block."""
 
     agents: int
     payments: int
@@ -68,10 +67,11 @@ class Size:
     usual: int
     naive_agents: int
     naive_each: int
+    block_s: float = 1.0
 
 
 FULL = Size(1_000, 10_000, 20, 12, 28, 5, 3, 12, 400, 30, 20, 10)
-QUICK = Size(20, 80, 2, 1, 2, 1, 1, 1, 40, 4, 10, 8)
+QUICK = Size(15, 60, 2, 1, 2, 1, 1, 1, 30, 4, 10, 8, block_s=0.4)
 WORKERS = 2
 
 
@@ -91,7 +91,7 @@ def paying(size: Size) -> dict[str, float]:
 
 async def _paying(size: Size) -> dict[str, float]:
     plan = Plan(SEED, size.tenants, size.agents, size.payments, WORKERS)
-    async with open_scene(plan, BLOCK_S, size.naive_agents, SPEED_AGENTS) as scene:
+    async with open_scene(plan, size.block_s, size.naive_agents, SPEED_AGENTS) as scene:
         _say("wallets have their money")
         usual = await _usual_rate(scene, size.usual)
         _say(f"one at a time: {usual:.2f} payments/s")

@@ -57,7 +57,7 @@ def measure_commerce(payments: int = 0, *, quick: bool) -> Measured:
         "naive_read": "a budget that is read and then written, over as many connections: it has to be overspent",
         "payments": f"{size.payments} by {size.agents} agents of {size.tenants} tenants at once; budgets cover 60 % of "
         f"a tenant's and 70 % of a team's; {paying.WORKERS} worker processes, a signer process, py-evm behind two "
-        f"endpoints with a block each {paying.BLOCK_S} s, final with {paying.DEPTH} blocks",
+        f"endpoints with a block each {size.block_s} s, final with {paying.DEPTH} blocks",
         "failing": f"kill -9 of workers ({size.kills} by chance, {size.dooms} at named steps) and of the signer "
         f"({size.signer_kills}), {size.postgres} restarts of PostgreSQL, {size.reorgs} reorganisations of up to "
         f"{paying.DEEPEST} blocks, and of 10,000 requests to the chain: {paying.FAULTS}",
