@@ -43,6 +43,7 @@ from chimera.nodes.planner import Planner
 from chimera.nodes.prompts import all_prompts
 from chimera.nodes.worker import Worker
 from chimera.review.queue import ReviewQueue
+from chimera.review.rules import WorkRules
 from chimera.store.audit import AuditLog
 from chimera.store.audit.signing import load_signer
 from chimera.store.cache import RedisCache
@@ -133,7 +134,7 @@ async def open_app(
         agent = build_agent(checkpointer=saver)
         signer = await asyncio.to_thread(load_signer, settings)
         audit, usage = AuditLog(pool, clock, signer), UsageLog(pool)
-        reviews = ReviewQueue(pool)
+        reviews = ReviewQueue(pool, WorkRules.of(settings))
         oversight = await asyncio.to_thread(oversee, settings, pool, reviews, audit, clock, new_id)
         if settings.database_url is None:
             await oversight.first.enrol()

@@ -51,6 +51,7 @@ async def open_records(settings: "Settings | None" = None) -> AsyncGenerator[Rec
     from chimera.core.clock import SystemClock
     from chimera.guards.permissions.first import FirstStart
     from chimera.review.queue import ReviewQueue
+    from chimera.review.rules import WorkRules
     from chimera.store.audit import AuditLog
     from chimera.store.migrate import ensure_schema
     from chimera.store.missions import MissionStore
@@ -67,7 +68,7 @@ async def open_records(settings: "Settings | None" = None) -> AsyncGenerator[Rec
             settings=settings,
             pool=pool,
             missions=MissionStore(pool, url),
-            reviews=ReviewQueue(pool),
+            reviews=ReviewQueue(pool, WorkRules.of(settings)),
             audit=audit,
             artifacts=ArtifactStore(settings.home / "artifacts"),
         )

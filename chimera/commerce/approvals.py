@@ -11,6 +11,7 @@ from typing import Any
 from chimera.commerce.intents import Intent
 from chimera.commerce.payment_policy import Level
 from chimera.core.errors import ApprovalMissing, GuardRejected
+from chimera.core.persons import same_person
 from chimera.store.postgres import Connection, Pool, fetch, fetch_one
 
 _ADD = b"""
@@ -109,6 +110,15 @@ class ApprovalStore:
         people = {one.approver.casefold() for one in found if not same_person(one.approver, intent.asked.agent)}
         return max(0, int(level) - len(people))
 
+    async def waits(self, intent_id: str) -> bool:
+        """Whether a payment waits for people; one that there is none of is left to whoever agrees to it."""
+        row = await fetch_one(
+            self._pool,
+            "SELECT state = 'escalated' AND expires_at > ledger_now() AS waits FROM intents WHERE id = %s",
+            (intent_id,),
+        )
+        return row is None or bool(row["waits"])
+
     async def too_late(self, intent: Intent) -> bool:
         """Whether a payment has expired, by the database's clock."""
         row = await fetch_one(self._pool, "SELECT ledger_now() >= %s AS late", (intent.expires_at,))
@@ -160,8 +170,3 @@ class ApprovalStore:
             else "has expired"
         )
         raise ApprovalMissing(f"payment {intent.id} {why}", intent=intent.id)
-
-
-def same_person(one: str, other: str) -> bool:
-    """Whether two names mean one person, as far as a name tells: capitals and spaces make nobody else."""
-    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()

@@ -35,6 +35,9 @@
     ├── MissionError                      CH700  a mission cannot go on
     │   ├── BudgetExceeded                CH701
     │   ├── ConflictError                 CH702
+    │   │   ├── StaleDecision             CH710  it was made on an older version of the question
+    │   │   ├── Claimed                   CH711  somebody else works on it
+    │   │   └── ActedUpon                 CH712  too late to take it back
     │   ├── MissionBusy                   CH703
     │   ├── PlanInvalid                   CH704
     │   ├── MissionExpired                CH705
@@ -374,6 +377,27 @@ class ConflictError(MissionError):
 
     code = "CH702"
     remedy = "Look at it again and repeat the change if it still applies."
+
+
+class StaleDecision(ConflictError):
+    """The question was changed since the reviewer saw it; nothing was decided."""
+
+    code = "CH710"
+    remedy = "Look at it again (`chimera review show ITEM`), and decide on what it says now."
+
+
+class Claimed(ConflictError):
+    """Somebody else works on the question; nothing was changed."""
+
+    code = "CH711"
+    remedy = "Wait until they have decided or let go of it; a claim ends by itself after some minutes."
+
+
+class ActedUpon(ConflictError):
+    """The decision can no longer be taken back: somebody has acted upon it."""
+
+    code = "CH712"
+    remedy = "Nothing was undone. What it began can be stopped: `chimera cancel MISSION`."
 
 
 class MissionBusy(MissionError):

@@ -127,6 +127,24 @@ class Settings(BaseSettings):
     auto_review: float = Field(default=0.70, ge=0, le=1, description="confidence that is reviewed afterwards")
     require_approval: float = Field(default=0.50, ge=0, le=1, description="confidence that needs a human first")
 
+    review_due_s: PositiveFloat = Field(default=14_400.0, description="seconds until a question is handed up the chain")
+    review_chains: dict[str, list[str]] = Field(
+        default_factory=dict, description="roles that are asked one after the other, by point; '': every other point"
+    )
+    review_quorum: dict[str, PositiveInt] = Field(
+        default_factory=dict, description="how many different people have to agree, by point; default: one"
+    )
+    review_quorum_above: dict[str, NonNegativeInt] = Field(
+        default_factory=dict, description="units of money above which two people have to agree, by point"
+    )
+    review_claim_s: PositiveFloat = Field(default=300.0, description="how long a reviewer's claim on a question lasts")
+    review_grace_s: float = Field(
+        default=8.0, ge=0, le=3_600, description="how long a decision can be taken back; in the terminal: as it says"
+    )
+    review_bulk_units: NonNegativeInt = Field(
+        default=10_000_000, description="most money that an item of a bulk decision is about, in units"
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,

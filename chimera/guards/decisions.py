@@ -5,26 +5,31 @@ answer, what it changes and its events are one transaction: of several people wh
 what the queue says is what happened.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from chimera.commerce.approvals import ApprovalStore
 from chimera.core.clock import Clock
 from chimera.core.contracts import ReviewDecision, ReviewItem
 from chimera.core.errors import ConflictError, InputError
-from chimera.core.ids import NewId, digest
+from chimera.core.ids import NewId
+from chimera.guards.answer_events import answered, kept_only
+from chimera.guards.bulk import Bulk
 from chimera.guards.incidents import Incidents
 from chimera.guards.permissions.people import People
 from chimera.guards.permissions.values import Entity, Uid
 from chimera.guards.policy.document import Policy, read_policy
 from chimera.guards.policy.proposing import Proposals
+from chimera.guards.reviewing import Reviewing
 from chimera.guards.settling import Effect, Settling
 from chimera.guards.tool_changes import ToolChanges
 from chimera.review.answers import kind_of, why_unusable
+from chimera.review.closing import Given, close_within
+from chimera.review.guidance import learn_within
 from chimera.review.queue import Asked, ReviewQueue
-from chimera.store.audit import AuditEvent, AuditLog
+from chimera.store.audit import AuditLog
 from chimera.store.incidents import Incident, IncidentStore
 from chimera.store.policies import POLICY_TENANT, PolicyStore
 from chimera.store.postgres import Pool
@@ -35,15 +40,26 @@ _NAME_MAX, _REASON_MAX = 200, 4_000
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer that counts. ``first``: whether it was given by this call, and not before."""
+    """What became of an answer. ``first``: whether it counts by this call, and not by one before.
+
+    ``state``: ``decided``; ``late``, when the mission had ended or gone on: it is kept, and nothing comes of it;
+    ``agreed``, when ``missing`` more people have to agree. ``acts_at``: until when it can be taken back.
+    """
 
     item: ReviewItem
     decision: ReviewDecision
     first: bool
+    state: Literal["decided", "late", "agreed"] = "decided"
+    version: int = 0
+    missing: int = 0
+    acts_at: datetime | None = None
 
 
 class Decisions:
-    """The one way in which a human's word takes effect."""
+    """The one way in which a human's word takes effect.
+
+    ``desk``: what people do with questions besides answering them. ``bulk``: one answer to many questions.
+    """
 
     def __init__(
         self,
@@ -67,32 +83,58 @@ class Decisions:
         self._settling = Settling(people, proposals, self._open_incidents, tools, ApprovalStore(pool), clock)
         self._audit = audit
         self._new_id = new_id
+        self.desk = Reviewing(pool, people, self._settling, reviews, audit)
+        self.bulk = Bulk(pool, self._settling, reviews, audit, new_id)
 
     # --- answering a question ------------------------------------------------------------------------------------
 
-    async def answer(self, item_id: str, decision: ReviewDecision) -> Answered:
+    async def answer(
+        self, item_id: str, decision: ReviewDecision, *, version: int | None = None, grace_s: float = 0.0
+    ) -> Answered:
         """Answer a question. The first answer counts; the same one again is harmless.
+
+        ``version``: of the question that the reviewer saw. ``grace_s``: how long the decision can be taken back before
+        it is handed over; answers that change something themselves act at once.
 
         Raises:
             InputError: there is no such question, or it cannot be answered in this way.
-            GuardRejected: who answers may not. ConflictError: it was answered differently.
+            GuardRejected: who answers may not. ConflictError: it was answered differently. StaleDecision: it says
+            something else by now. Claimed: somebody else works on it.
         """
-        asked = await self._reviews.asked(item_id)
+        return await self._answer(await self._reviews.asked(item_id), decision, version=version, grace_s=grace_s)
+
+    async def _answer(
+        self, asked: Asked, decision: ReviewDecision, *, version: int | None = None, grace_s: float = 0.0
+    ) -> Answered:
         if (why := why_unusable(asked.item, decision)) is not None:
             raise InputError(why, remedy="Correct the edit, or approve or reject what is shown.")
         if asked.decision is not None:
             return _before(asked.item, asked.decision, decision)
+        late = await self._settling.came_late(asked)
         effect = await self._settling.prepared(asked, decision)
+        given = Given(decision, version, self._reviews.rules.grace(asked.item, grace_s), late)
+        teaches = await self._settling.teaches(asked, decision)
         async with self._pool.connection() as connection, connection.transaction():
-            first = await self._reviews.close_within(connection, asked.item.id, decision)
-            if first:
+            closed = await close_within(connection, asked.item.id, given)
+            if closed.state == "decided":
                 events = await effect(connection)
-                await self._audit.append_within(connection, _answered(asked, decision), *events)
-        if not first:
-            kept = await self._reviews.decision(asked.item.id)
-            return _before(asked.item, kept or decision, decision)
+                if teaches:
+                    await learn_within(connection, asked, decision)
+                await self._audit.append_within(connection, answered(asked, decision), *events)
+            elif closed.state != "before":
+                await self._audit.append_within(connection, kept_only(asked, decision, closed))
+        if closed.state == "before":
+            return _before(asked.item, closed.kept or decision, decision)
         self._noticed(asked.item)
-        return Answered(asked.item, decision, first=True)
+        return Answered(
+            asked.item,
+            decision,
+            first=closed.state == "decided",
+            state=closed.state,
+            version=closed.version,
+            missing=closed.missing,
+            acts_at=closed.acts_at,
+        )
 
     async def allow(self, item_id: str, decision: ReviewDecision) -> None:
         """Let an answer pass that would count if it were given now, and whatever is none or comes too late.
@@ -218,7 +260,7 @@ class Decisions:
         async with self._pool.connection() as connection, connection.transaction():
             await self._reviews.open_within(connection, item, tenant, decision)
             events = await effect(connection)
-            await self._audit.append_within(connection, _answered(Asked(item, tenant, None), decision), *events)
+            await self._audit.append_within(connection, answered(Asked(item, tenant, None), decision), *events)
 
 
 def _before(item: ReviewItem, kept: ReviewDecision, given: ReviewDecision) -> Answered:
@@ -237,26 +279,3 @@ def _said(action: str, by: str, reason: str) -> ReviewDecision:
         raise InputError("a decision needs a name", remedy="Say who decides: `--by NAME`.")
     given = {"action": action, "reviewer": by[:_NAME_MAX], "reason": reason.strip()[:_REASON_MAX]}
     return ReviewDecision.model_validate(given)
-
-
-def _answered(asked: Asked, decision: ReviewDecision) -> AuditEvent:
-    edited = {} if decision.payload is None else {"payload": _digest(decision.payload)}
-    return AuditEvent(
-        kind="review.answered",
-        actor=decision.reviewer,
-        mission_id=asked.item.mission_id,
-        tenant=asked.tenant,
-        data={
-            "item": asked.item.id,
-            "point": asked.item.point,
-            "action": decision.action,
-            "reviewer": decision.reviewer,
-            "reason": decision.reason,
-            **edited,
-        },
-    )
-
-
-def _digest(edited: dict[str, Any]) -> str:
-    """What tells which edit it was; of a tool call that of its arguments, as on the guard's decision about them."""
-    return digest(json.dumps(edited.get("arguments", edited), sort_keys=True))[:16]

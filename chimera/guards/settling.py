@@ -1,11 +1,13 @@
 """What an answer would change, and whether whoever gives it may: a mission, a policy, an incident, or changed tools."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from chimera.commerce.approvals import ApprovalStore
 from chimera.core.clock import Clock
-from chimera.core.contracts import ReviewDecision, Threat
+from chimera.core.contracts import ReviewDecision
 from chimera.core.errors import ConflictError, InputError
 from chimera.guards.incidents import released
 from chimera.guards.permissions.people import People
@@ -13,13 +15,16 @@ from chimera.guards.permissions.values import Entity, Uid
 from chimera.guards.policy.proposing import Proposals
 from chimera.guards.tool_changes import ToolChanges
 from chimera.review.answers import kind_of
+from chimera.review.priority import amount_of, read_threat, read_units, threat_of
 from chimera.review.queue import Asked
 from chimera.store.audit import AuditEvent
 from chimera.store.incidents import Incident, IncidentStore
 from chimera.store.policies import POLICY_TENANT
 from chimera.store.postgres import Connection
+from chimera.store.values import is_uuid
 
-_AMOUNT_MAX = 2**63 - 1
+ALIKE = "several"
+"""The id, in the eyes of the policies, of questions that are decided together."""
 Effect = Callable[[Connection], Awaitable[list[AuditEvent]]]
 """What an answer changes besides the queue, in its transaction; and the events that say so."""
 
@@ -70,6 +75,39 @@ class Settling:
                 await self._may_answer(asked, decision)
                 return _nothing
 
+    async def came_late(self, asked: Asked) -> bool:
+        """Whether what was asked about waits no more: a payment that was made, was refused, or has expired."""
+        if kind_of(asked.item) != "payment":
+            return False
+        intent = str(asked.item.payload.get("intent"))
+        return is_uuid(intent) and not await self._approvals.waits(intent)
+
+    async def teaches(self, asked: Asked, decision: ReviewDecision) -> bool:
+        """Whether there is something to learn from an answer: a person said why not, or why otherwise."""
+        if decision.action == "approve" or not decision.reason.strip() or asked.item.mission_id is None:
+            return False
+        who = await self._people.look(asked.tenant, decision.reviewer)
+        return who is not None and who.uid.type == "Human"
+
+    async def may_work(self, asked: Asked, by: str, action: str) -> None:
+        """Let somebody do with a question what is no answer: whoever may answer it may.
+
+        Raises:
+            GuardRejected: ``by`` may not.
+        """
+        about = {"mission_id": asked.item.mission_id}
+        match kind_of(asked.item):
+            case "policy":
+                resource = Entity(Uid("Policy", asked.item.id), {"tenant": POLICY_TENANT})
+                await self._people.require(by, "policy.reject", resource, POLICY_TENANT, **about)
+            case "incident":
+                threat = threat_of(asked.item).value
+                resource = Entity(Uid("Incident", asked.item.id), {"tenant": asked.tenant, "threat": threat})
+                await self._people.require(by, "incident.release", resource, asked.tenant, **about)
+            case _:
+                resource = question_entity(asked)
+                await self._people.require(by, "review.answer", resource, asked.tenant, **about, answer=action)
+
     async def _may_answer(self, asked: Asked, decision: ReviewDecision) -> None:
         await self._people.require(
             decision.reviewer,
@@ -119,7 +157,8 @@ class Settling:
         release, by, reason = decision.action == "approve", decision.reviewer, decision.reason.strip()
         if release and not reason:
             raise InputError("a release needs a reason", remedy="Give --reason TEXT; it goes on the record.")
-        resource = Entity(Uid("Incident", incident.id), {"tenant": incident.tenant, "threat": _threat(incident.threat)})
+        about = {"tenant": incident.tenant, "threat": read_threat(incident.threat).value}
+        resource = Entity(Uid("Incident", incident.id), about)
         await self._people.require(by, "incident.release", resource, incident.tenant, mission_id=incident.mission_id)
         if not release:
             return _nothing
@@ -146,7 +185,7 @@ class Settling:
         about = {
             "tenant": asked.tenant,
             "proposer": proposer,
-            "amount": _amount(told.get("amount")),
+            "amount": read_units(told.get("amount")),
             "rehearsal": told.get("rehearsal") is True,
         }
         resource = Entity(Uid("Payment", intent), about)
@@ -177,20 +216,22 @@ def question_entity(asked: Asked) -> Entity:
         "tenant": asked.tenant,
         "point": item.point.value,
         "kind": kind_of(item) or "other",
-        "threat": _threat(item.payload.get("threat", Threat.NONE)),
-        "amount": _amount(item.payload.get("amount")),
+        "threat": threat_of(item).value,
+        "amount": amount_of(item),
     }
     return Entity(Uid("Review", item.id), attributes)
 
 
-def _threat(given: object) -> str:
-    """A threat level; what is none counts as the worst."""
-    return str(Threat(given)) if given in list(Threat) else Threat.CRITICAL.value
+def one_of_each(questions: Iterable[Asked]) -> list[Asked]:
+    """For questions that look alike to the policies, one that stands for them all, under no question's own id.
 
-
-def _amount(given: object) -> int:
-    """Atomic units of the money that a question is about: nought when it is about none, the most when it is unclear."""
-    if given is None:
-        return 0
-    units = cast("Mapping[str, object]", given).get("units") if isinstance(given, Mapping) else given
-    return min(units, _AMOUNT_MAX) if type(units) is int and units >= 0 else _AMOUNT_MAX
+    So nobody's leave for one question is taken for leave for the others.
+    """
+    groups: dict[tuple[str, str], list[Asked]] = {}
+    for asked in questions:
+        looks = json.dumps(question_entity(asked).attributes, sort_keys=True)
+        groups.setdefault((asked.tenant, looks), []).append(asked)
+    return [
+        found[0] if len(found) == 1 else replace(found[0], item=found[0].item.model_copy(update={"id": ALIKE}))
+        for found in groups.values()
+    ]

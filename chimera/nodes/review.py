@@ -56,16 +56,19 @@ async def record_answer(state: ReviewState, runtime: Runtime[Context]) -> dict[s
     item, context = _item(state), runtime.context
     decision = ReviewDecision.model_validate(state.get("review_decision"))
     try:
-        decision = (await context.oversight.decisions.answer(item.id, decision)).decision
-    except ConflictError:  # somebody else was first, and the first answer counts
-        decision = await context.reviews.decision(item.id) or decision
+        await context.oversight.decisions.answer(item.id, decision)
+    except ConflictError:  # somebody else was first, and the first answer counts; or has it claimed, and none does yet
+        pass
     except GuardRejected as refused:
         about = {"item": item.id, "reviewer": decision.reviewer, "reason": refused.message}
         await context.events.publish(_mission_of(item), "review.refused", **about)
         return {"review_decision": None}
+    kept = await context.reviews.hand_over(item.id)
+    if kept is None:  # it needs more people, can be taken back still, or is somebody else's: silence so far
+        return {"review_decision": None}
     await context.missions.set_status(_mission_of(item), MissionStatus.RUNNING)
-    await tell_decision(context, item, decision)
-    return {"review_decision": decision.plain()}
+    await tell_decision(context, item, kept)
+    return {"review_decision": kept.plain()}
 
 
 def after_record(state: ReviewState) -> Literal["ask", "__end__"]:

@@ -1,7 +1,8 @@
 """The missions that callers asked for: begun here, going on when nobody waits, taken up again when they can go on.
 
 A mission belongs to no connection. Whoever asked may leave; the server may be stopped, and what it ran goes on from its
-checkpoint when a server starts again. A mission that waited for humans goes on when all its questions are answered.
+checkpoint when a server starts again. A mission that waits for humans goes on as soon as one of its questions is
+answered: whoever answers notifies (``DECIDED``), and as a notification can be lost, the server looks by itself too.
 """
 
 import asyncio
@@ -19,13 +20,19 @@ from chimera.core.ids import derived_id, digest
 from chimera.core.tasks import stop
 from chimera.nodes.ending import FINAL
 from chimera.nodes.intake import read_mission
+from chimera.review.closing import DECIDED
+from chimera.review.sweeper import Sweeper
 from chimera.server.callers import Caller
+from chimera.store.listening import heard, open_listener
 from chimera.swarm import ChimeraSwarm
 
 _LOG = logging.getLogger(__name__)
 LOOK_S = 2.0
 """How often the server looks for missions that can go on."""
 SETTLE_S = 10.0
+SWEEP_S = 15.0
+"""How often questions are looked for that nobody answered in time."""
+GRACE_MAX_S = 3_600.0
 
 
 class Keeper:
@@ -36,19 +43,24 @@ class Keeper:
         self._swarm = ChimeraSwarm.on(app)
         self._running: dict[str, asyncio.Task[MissionResult]] = {}
         self._callers: Counter[tuple[str, str]] = Counter()
+        self._wake = asyncio.Event()
+        self._decided: set[str] = set()
+        self._sweeper = Sweeper(app.pool, app.context.audit, app.context.reviews.rules)
         self.closing = asyncio.Event()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Take up what was left, and look after it until the server stops; missions then stay at their checkpoint."""
-        looking = asyncio.create_task(self._look(), name="missions of callers")
-        try:
-            yield
-        finally:
-            self.closing.set()
-            await stop(looking)
-            for task in list(self._running.values()):
-                await stop(task)
+        async with open_listener(self._app.database_url, [DECIDED]) as listener:
+            with listener.calls(DECIDED, self._heard):
+                looking = asyncio.create_task(self._look(), name="missions of callers")
+                sweeping = asyncio.create_task(self._sweep(), name="late questions")
+                try:
+                    yield
+                finally:
+                    self.closing.set()
+                    for task in (looking, sweeping, *self._running.values()):
+                        await stop(task)
 
     # --- for callers -------------------------------------------------------------------------------------------------
 
@@ -149,6 +161,9 @@ class Keeper:
 
         def forget(done: asyncio.Task[MissionResult]) -> None:
             del self._running[mission_id]
+            if mission_id in self._decided:  # while it ran: what it waits for now may be answered
+                self._decided.discard(mission_id)
+                self._wake.set()
             if whose is not None:
                 self._callers[whose] -= 1
             if not done.cancelled() and (error := done.exception()) is not None and not isinstance(error, MissionBusy):
@@ -169,4 +184,27 @@ class Keeper:
                 status = MissionStatus.WAITING
             except ChimeraError as error:  # the store is away: it is asked again
                 _LOG.warning("cannot look for missions that could go on: %s", error)
-            await asyncio.sleep(LOOK_S)
+            await heard(self._wake, LOOK_S)
+
+    def _heard(self, told: str | None) -> None:
+        """Somebody has decided: look now, or when the decision acts."""
+        mission_id, _, after = (told or "").partition(" ")
+        if mission_id in self._running:
+            self._decided.add(mission_id)
+        try:
+            after_s = float(after) if after else 0.0
+        except ValueError:
+            after_s = 0.0
+        if after_s > 0:
+            asyncio.get_running_loop().call_later(min(after_s, GRACE_MAX_S), self._wake.set)
+        else:
+            self._wake.set()
+
+    async def _sweep(self) -> None:
+        """Hand up what nobody answers in time."""
+        while True:
+            try:
+                await self._sweeper.sweep()
+            except ChimeraError as error:
+                _LOG.warning("cannot look for questions that are late: %s", error)
+            await asyncio.sleep(SWEEP_S)

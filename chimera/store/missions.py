@@ -15,11 +15,15 @@ _CARRIED = (
     "SELECT EXISTS (SELECT FROM runs AS r WHERE r.kind = 'mission' AND r.thread_id = missions.id::text "
     "AND r.state IN ('delayed', 'queued', 'running', 'waiting'))"
 )
-_LEFT = (
-    "SELECT id FROM missions WHERE asked_by IS NOT NULL AND status = %s AND NOT cancel_requested AND NOT EXISTS "
-    "(SELECT FROM reviews AS q WHERE q.mission_id = missions.id AND missions.status = 'waiting' AND q.state = 'open' "
-    "AND coalesce(q.payload ->> 'blocking', 'true') <> 'false')"
-)
+_LEFT = """
+    SELECT id FROM missions WHERE asked_by IS NOT NULL AND status = %s AND NOT cancel_requested AND (
+        missions.status <> 'waiting'
+        OR EXISTS (SELECT FROM reviews AS q WHERE q.mission_id = missions.id AND NOT q.late
+            AND coalesce(q.payload ->> 'blocking', 'true') <> 'false' AND (q.state = 'asked'
+            OR q.state = 'decided' AND q.taken_at IS NULL AND q.acts_at <= clock_timestamp()))
+        OR NOT EXISTS (SELECT FROM reviews AS q WHERE q.mission_id = missions.id AND NOT q.late
+            AND coalesce(q.payload ->> 'blocking', 'true') <> 'false' AND (q.state <> 'decided' OR q.taken_at IS NULL)))
+"""
 
 
 class MissionStore:
@@ -68,7 +72,8 @@ class MissionStore:
     async def left(self, status: MissionStatus, limit: int = 100) -> list[str]:
         """Missions that were asked for at a server, that nobody runs, and that could go on; oldest first.
 
-        Of status ``running``: whoever ran them is gone. Of status ``waiting``: all their questions are answered.
+        Of status ``running``: whoever ran them is gone. Of status ``waiting``: an answer waits to be handed
+        over, a reviewer has asked something back, or there is nothing that they wait for.
         """
         held = await self._held_anywhere()
         rows = await fetch(

@@ -280,7 +280,7 @@ class AgenticCommerce(Driver):
         answers: dict[str, Any] = {}
         for asked in interrupts:
             item = ReviewItem.model_validate(asked.value)
-            decision = await self.app.context.reviews.decision(item.id)
+            decision = await self.app.context.reviews.hand_over(item.id)
             if decision is None and self._reviewer is not None:
                 decision = await self._ask(self._reviewer, item)
             if decision is not None:

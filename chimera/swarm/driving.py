@@ -1,6 +1,7 @@
 """What carries out missions on an open app: driven, watched, asked about, and ended when nothing is left to do."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -109,7 +110,7 @@ class Driver:
             asking = [asked for asked in snapshot.interrupts if not is_parked(asked.value)]
             for asked in asking:
                 item = ReviewItem.model_validate(asked.value)
-                decision = await self.app.context.reviews.decision(item.id)
+                decision = await self.app.context.reviews.hand_over(item.id)
                 if decision is None and reviewer is not None:
                     decision = await self._ask(reviewer, item)
                 if decision is not None:
@@ -132,10 +133,9 @@ class Driver:
             return None
         if (why := why_unusable(item, given)) is not None:
             raise InputError(why, remedy="The reviewer has to answer otherwise; the question stays open.")
-        try:
-            return (await self.app.context.oversight.decisions.answer(item.id, given)).decision
-        except ConflictError:
-            return await self.app.context.reviews.decision(item.id)
+        with suppress(ConflictError):  # somebody else was first, or works on it
+            await self.app.context.oversight.decisions.answer(item.id, given)
+        return await self.app.context.reviews.hand_over(item.id)
 
     async def _invoke(self, given: Any, config: RunnableConfig) -> None:
         try:
@@ -144,12 +144,14 @@ class Driver:
             raise MissionError(f"the mission took more than {RECURSION_LIMIT:,} steps") from None
 
     async def _waiting(self, mission_id: str, items: list[dict[str, Any]]) -> MissionResult:
-        await self.app.context.missions.set_status(mission_id, MissionStatus.WAITING)
+        context, asking = self.app.context, [str(item["id"]) for item in items]
+        await context.reviews.passed(mission_id, asking)
+        await context.missions.set_status(mission_id, MissionStatus.WAITING)
         return MissionResult(
             mission_id=mission_id,
             status=MissionStatus.WAITING,
             reasons=[f"{item['id'][:8]}: {item['question']}" for item in items],
-            usage=await self.app.context.usage.total(mission_id),
+            usage=await context.usage.total(mission_id),
         )
 
     async def _end(self, mission_id: str, status: MissionStatus, reason: str) -> MissionResult:

@@ -98,6 +98,7 @@ OF_PEOPLE = [
     ("audit.export", TENANT),
     ("tools.change", TENANT),
     ("principal.key", SOMEBODY),
+    ("guidance.change", TENANT),
 ]
 MAY = {
     ("worker", "tool.call", TOOL),
@@ -109,6 +110,7 @@ MAY = {
     *(("operator", action, resource) for action, resource in OF_PEOPLE),
     ("reviewer", "review.answer", REVIEW),
     ("reviewer", "payment.approve", PAYMENT),
+    ("reviewer", "guidance.change", TENANT),
     *(("security-officer", *one) for one in OF_PEOPLE if one[0].startswith(("policy.", "incident."))),
     ("auditor", "audit.export", TENANT),
     *((who, "policy.propose", POLICY) for who in ("operator", "reviewer", "security-officer", "auditor")),
