@@ -87,7 +87,7 @@ async def close_within(connection: Connection, item_id: str, given: Given) -> Cl
     values = {"id": item_id, "decision": as_json(given.decision.plain()), "late": late, "batch": given.batch}
     grace_s = 0.0 if late else given.grace_s
     found = await (await connection.execute(_CLOSE, {**values, "grace_s": grace_s})).fetchall()
-    if not late:
+    if row["passed_at"] is None:  # also of a late answer: what it is about is over, and its mission goes on
         await tell_within(connection, row["mission_id"], grace_s)
     return Closed("late" if late else "decided", version=found[0]["version"], acts_at=found[0]["acts_at"])
 

@@ -257,7 +257,8 @@ async def test_what_nobody_answers_goes_up_and_is_overdue_and_stays_open(desk: D
     assert [kind for kind in await desk.kinds() if kind in ("review.escalated", "review.overdue")] == [
         "review.escalated", "review.overdue",
     ]  # fmt: skip
-    assert (card.state, card.decision) == ("open", None)
+    found = await desk.desk.card(item)
+    assert (found.state, found.decision) == ("open", None)
     assert (await desk.desk.card(calm)).step == 0
 
 

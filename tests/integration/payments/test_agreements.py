@@ -35,6 +35,7 @@ from chimera.core.errors import (
 )
 from chimera.core.ids import random_ids
 from chimera.core.settings import Settings
+from chimera.guards.decisions import Answered
 from chimera.guards.oversight import Oversight, oversee
 from chimera.nodes.cfo import question
 from chimera.review.queue import ReviewQueue
@@ -69,9 +70,9 @@ class Hall:
         await self.queue.open(item)
         return item.id
 
-    async def says(self, item: str, by: str, action: Any = "approve") -> None:
+    async def says(self, item: str, by: str, action: Any = "approve") -> Answered:
         """An answer."""
-        await self.oversight.decisions.answer(item, ReviewDecision(action=action, reviewer=by))
+        return await self.oversight.decisions.answer(item, ReviewDecision(action=action, reviewer=by))
 
 
 @pytest.fixture
@@ -166,8 +167,9 @@ async def test_what_expired_is_neither_agreed_to_nor_signed_nor_used(
     signed = await alone.decided(alone.asks(payee=payee, agent="fay"))
     await alone.desk.signer.sign(signed.id)
     await later("11 minutes")
-    with pytest.raises(GuardRejected, match="has expired"):
-        await hall.says(item, "bob")
+    assert (await hall.says(item, "bob")).state == "late"  # kept on the record, and nobody agreed by it
+    assert await alone.events("money.agreed") == []
+    assert await alone.desk.approvals.of(waiting) == []
     with pytest.raises(ApprovalMissing, match="expired"):
         await alone.desk.signer.sign(approved.id)
     with pytest.raises(ApprovalMissing, match="expired"):
