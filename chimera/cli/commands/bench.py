@@ -111,3 +111,15 @@ def commerce_command(
     from chimera.bench.commerce.run import main_commerce
 
     raise typer.Exit(main_commerce(payments=payments, quick=quick, as_json=json))
+
+
+@app.command("review")
+def review_command(
+    part: Annotated[str, typer.Option("--part", metavar="NAME", help="One part alone. Default: all.")] = "",
+    quick: Quick = False,
+    json: Json = False,
+) -> None:
+    """Measure certificates on panels of known truth, and the review queue under load."""
+    from chimera.bench.review.run import main_review
+
+    raise typer.Exit(main_review(part, quick=quick, as_json=json))

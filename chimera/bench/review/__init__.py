@@ -1,0 +1,1 @@
+"""``chimera bench review``: what a certificate is worth, and how the queue holds out."""
