@@ -47,7 +47,7 @@ def clustered_upper(errors: Counts, counts: Counts, delta: float = DELTA_CLUSTER
     Returns:
         A bound for each threshold; 1 where there are too few clusters.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     clusters = int(errors.shape[0])
     seen, wrong = counts.sum(axis=0).astype(np.float64), errors.sum(axis=0).astype(np.float64)
@@ -58,8 +58,8 @@ def clustered_upper(errors: Counts, counts: Counts, delta: float = DELTA_CLUSTER
         without = (wrong - errors) / (seen - counts)
         variance = (clusters - 1) / clusters * ((without - rate) ** 2).sum(axis=0)
         worth = np.where(variance > 0, rate * (1 - rate) / variance, seen)
-        alone: Floats = np.asarray(t.ppf(1 - delta, np.maximum(seen - 1, 1)), dtype=np.float64)
-        fewer = (alone / float(t.ppf(1 - delta, clusters - 1))) ** 2
+        alone: Floats = np.asarray(stdtrit(np.maximum(seen - 1, 1), 1 - delta), dtype=np.float64)
+        fewer = (alone / float(stdtrit(clusters - 1, 1 - delta))) ** 2
         worth = np.minimum(seen, np.minimum(seen, worth) * fewer)
         # Clusters of which nothing lies above the threshold say nothing: whole ones without an error still count once.
         witnesses = np.where(wrong > 0, worth, np.minimum(worth, (counts > 0).sum(axis=0)))
