@@ -1,8 +1,8 @@
 """Certificates on panels of known truth: how often they break their promise, and how much they let pass.
 
-Beside what the certificate reaches stands what could be reached at all with as many labels: who counts the same errors
-and knows the true spread of such counts at each threshold takes the loosest one at which it lies far enough below alpha,
-with just that margin that breaks the promise in one draw of twenty. No test can know as much.
+Beside what the certificate reaches stands what could be reached at all with as many labels. Who counts the same errors
+and knows the true spread of such counts takes the loosest threshold whose count lies far enough below alpha, with just
+that margin that breaks the promise in one draw of twenty. No test can know as much.
 """
 
 from collections.abc import Mapping
