@@ -57,7 +57,7 @@ def clustered_upper(errors: Counts, counts: Counts, delta: float = DELTA_CLUSTER
         rate = wrong / seen
         without = (wrong - errors) / (seen - counts)
         variance = (clusters - 1) / clusters * ((without - rate) ** 2).sum(axis=0)
-        worth: Floats = np.where(variance > 0, rate * (1 - rate) / variance, seen)
+        worth = np.asarray(np.where(variance > 0, rate * (1 - rate) / variance, seen), dtype=np.float64)
         alone: Floats = np.asarray(stdtrit(np.maximum(seen - 1.0, 1.0), 1 - delta), dtype=np.float64)
         fewer = (alone / float(stdtrit(clusters - 1, 1 - delta))) ** 2
         worth = np.minimum(seen, np.minimum(seen, worth) * fewer)
