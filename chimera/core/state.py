@@ -102,6 +102,7 @@ class AgentState(ReviewState):
     earlier: NotRequired[list[Plain]]
     builds_on: NotRequired[list[str]]
     feedback: NotRequired[list[str]]
+    guidance: NotRequired[list[str]]
     asked: NotRequired[Plain]
     messages: Annotated[list[AnyMessage], add_messages]
     marks: NotRequired[str]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chimera.core.errors import ConflictError, InputError
+from chimera.core.ids import digest
 from chimera.guards.permissions.directory import Kind
 from chimera.guards.permissions.people import People
 from chimera.guards.permissions.values import Entity, Uid
@@ -93,6 +94,20 @@ class Reviewing:
             data = {"item": asked.item.id, "number": number, "question": text}
             await self._told(connection, AuditEvent("review.asked-back", by, asked.item.mission_id, asked.tenant, data))
         return number
+
+    async def open_note(self, item_id: str) -> Note | None:
+        """What was asked back and has no answer yet."""
+        return await self._moves.open_note(item_id)
+
+    async def reply(self, item_id: str, number: int, by: str, text: str) -> bool:
+        """Keep what whoever did the work answers; the question is open again. False when there is an answer already."""
+        asked, reply = await self._reviews.asked(item_id), as_stored(text)
+        async with self._pool.connection() as connection, connection.transaction():
+            if not await self._moves.reply_within(connection, asked.item.id, number, by, reply):
+                return False
+            data = {"item": asked.item.id, "number": number, "reply": digest(reply)[:16]}
+            await self._told(connection, AuditEvent("review.replied", by, asked.item.mission_id, asked.tenant, data))
+        return True
 
     # --- handing on ----------------------------------------------------------------------------------------------
 

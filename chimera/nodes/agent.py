@@ -12,7 +12,7 @@ from chimera.core.errors import ChimeraError, StoreError
 from chimera.core.ids import digest
 from chimera.core.state import AgentState, Plain
 from chimera.fleet.dispatch import AgentOutcome, AgentRun
-from chimera.nodes.briefing import advised, heard
+from chimera.nodes.briefing import advised, advised_by_people, heard
 from chimera.nodes.context import Context
 
 STEPS_PER_TURN = 8
@@ -44,6 +44,7 @@ async def _run(state: AgentState, context: Context, answers: dict[str, Any] | No
     told = {key: value for key, value in state.items() if key != "asked"}
     if not answers:  # an answer finds it told already
         told |= {"earlier": await heard(state, context), "feedback": await advised(state, context)}
+        told["guidance"] = await advised_by_people(state, context)
     run = AgentRun(
         thread_id=_thread(state),
         state=told,

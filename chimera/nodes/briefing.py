@@ -6,6 +6,7 @@ from typing import Any, cast
 from chimera.core.contracts import Decision, Mission, Task
 from chimera.core.state import AgentState, Plain
 from chimera.guards.extraction.extractor import Asked
+from chimera.guards.provenance.outgoing import cut
 from chimera.guards.request import Edge, GuardRequest
 from chimera.nodes.context import Context
 
@@ -60,17 +61,35 @@ async def advised(state: AgentState, context: Context) -> list[str]:
     return await quoted(state.get("feedback", []), _listener(state), context)
 
 
-async def quoted(reasons: list[str], listener: Listener, context: Context) -> list[str]:
+async def advised_by_people(state: AgentState, context: Context) -> list[str]:
+    """What people said of earlier work like this agent's."""
+    return await guided(str(state["task"]["instruction"]), _listener(state), context)
+
+
+async def guided(about: str, listener: Listener, context: Context) -> list[str]:
+    """What people said of earlier work under the persona of the mission, as it may be told.
+
+    It is data, as it may quote that work. Links, addresses and accounts are cut out: so it says how to work, and can
+    choose no recipient and no destination.
+    """
+    mission = Mission.model_validate(listener.mission)
+    guidance = context.oversight.decisions.desk.guidance
+    lines = await guidance.told(mission.tenant, mission.persona, about)
+    said = await quoted(lines, listener, context, whose="reviewers")
+    return [cut(line, lambda _: False)[0] for line in said]
+
+
+async def quoted(reasons: list[str], listener: Listener, context: Context, whose: str = "judge") -> list[str]:
     """Reasons of a judge as they may be told: edited, as typed values, or withheld with the reason."""
     if not reasons:
         return []
-    decision = await _ask(listener, context, {"from": "judge", "reasons": reasons})
+    decision = await _ask(listener, context, {"from": whose, "reasons": reasons})
     if not decision:
         return [WITHHELD.format("; ".join(decision.reasons))]
     if decision.payload is not None:
         reasons = cast("list[str]", decision.payload["reasons"])
     if context.extraction.of_messages(decision.threat):
-        return await context.extraction.reasons(reasons, listener.asked(decision, "judge"))
+        return await context.extraction.reasons(reasons, listener.asked(decision, whose))
     return reasons
 
 

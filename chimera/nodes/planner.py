@@ -20,7 +20,7 @@ from chimera.core.errors import (
 from chimera.core.ids import digest
 from chimera.core.spotlight import Marks
 from chimera.core.state import Plain, TeamState
-from chimera.nodes.briefing import Listener, quoted
+from chimera.nodes.briefing import Listener, guided, quoted
 from chimera.nodes.context import Context
 from chimera.nodes.dispatch import ready_tasks
 from chimera.nodes.prompts import prompt
@@ -35,7 +35,7 @@ TRIES = 2
 class PlanRequest:
     """What a planner is asked. ``feedback`` and ``refused_tools`` come from rounds that failed.
 
-    ``place``: the planner's name on the record.
+    ``guidance``: what people said of earlier work under the same persona. ``place``: the planner's name on the record.
     """
 
     mission_id: str
@@ -43,6 +43,7 @@ class PlanRequest:
     team_goal: str
     tools: list[Capability]
     feedback: list[str] = field(default_factory=list[str])
+    guidance: list[str] = field(default_factory=list[str])
     refused_tools: list[str] = field(default_factory=list[str])
     place: str = ""
 
@@ -94,6 +95,7 @@ class Planner:
                 for tool in request.tools
             ],
             "feedback": feedback,
+            "guidance": request.guidance,
         }
         return Marks.made(context.new_id).request(prompt("planner"), known, data)
 
@@ -120,6 +122,7 @@ async def planner(state: TeamState, runtime: Runtime[Context]) -> dict[str, Any]
         team_goal=goal,
         tools=await context.tools.suggested(goal, requester, state["mission_id"], refused),
         feedback=await quoted(reasons, listener, context),
+        guidance=await guided(goal, listener, context),
         refused_tools=refused,
         place=place,
     )

@@ -42,6 +42,8 @@ async def ask_human(state: ReviewState) -> dict[str, Any]:
     item = _item(state)
     while True:
         answer = interrupt(item.plain())
+        if isinstance(answer, dict) and "asks" in answer:
+            return {"review_decision": None}  # what was asked is on the queue, and counts only from there
         try:
             given = {key: value for key, value in answer.items() if key != "item_id"}
             decision = ReviewDecision.model_validate(given)
@@ -69,6 +71,11 @@ async def record_answer(state: ReviewState, runtime: Runtime[Context]) -> dict[s
     await context.missions.set_status(_mission_of(item), MissionStatus.RUNNING)
     await tell_decision(context, item, kept)
     return {"review_decision": kept.plain()}
+
+
+def after_ask(state: ReviewState) -> Literal["record", "explain"]:
+    """On with the answer, or to whoever did the work with what was asked back."""
+    return "record" if state.get("review_decision") else "explain"
 
 
 def after_record(state: ReviewState) -> Literal["ask", "__end__"]:

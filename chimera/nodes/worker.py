@@ -79,7 +79,7 @@ class Worker:
         """What the model is told first: its role, the task as JSON, and between marks what others said."""
         known = {"task": state["task"], **{key: state["mission"][key] for key in KNOWN}}
         earlier = [{key: message[key] for key in HEARD} for message in state.get("earlier", [])]
-        data = {"earlier": earlier, "feedback": state.get("feedback", [])}
+        data = {"earlier": earlier, "feedback": state.get("feedback", []), "guidance": state.get("guidance", [])}
         return Marks(state.get("marks", "")).request(prompt("worker"), known, data)
 
 

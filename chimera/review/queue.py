@@ -77,6 +77,11 @@ class ReviewQueue:
         row = await fetch_one(self._pool, _TAKE, (item_id,))
         return _decision(row) if row else None
 
+    async def asked_back(self, item_id: str) -> bool:
+        """Whether a reviewer has asked whoever did the work, and has no answer yet."""
+        query = "SELECT id FROM reviews WHERE id = %s AND state = 'asked'"
+        return await fetch_one(self._pool, query, (item_id,)) is not None
+
     async def passed(self, mission_id: str, asking: list[str]) -> None:
         """Note that a mission went on without an answer to what it asked, but for the questions that it still asks."""
         await fetch(self._pool, _PASSED, (mission_id, asking))

@@ -280,11 +280,8 @@ class AgenticCommerce(Driver):
         answers: dict[str, Any] = {}
         for asked in interrupts:
             item = ReviewItem.model_validate(asked.value)
-            decision = await self.app.context.reviews.hand_over(item.id)
-            if decision is None and self._reviewer is not None:
-                decision = await self._ask(self._reviewer, item)
-            if decision is not None:
-                answers[asked.id] = {**decision.plain(), "item_id": item.id}
+            if (answer := await self._answer_to(item, self._reviewer)) is not None:
+                answers[asked.id] = {**answer, "item_id": item.id}
         return Command(resume=answers) if answers else None
 
     async def _approval(self, intent: Intent, waits: tuple[str, ...]) -> PaymentApproval:

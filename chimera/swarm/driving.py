@@ -110,17 +110,23 @@ class Driver:
             asking = [asked for asked in snapshot.interrupts if not is_parked(asked.value)]
             for asked in asking:
                 item = ReviewItem.model_validate(asked.value)
-                decision = await self.app.context.reviews.hand_over(item.id)
-                if decision is None and reviewer is not None:
-                    decision = await self._ask(reviewer, item)
-                if decision is not None:
-                    answers[asked.id] = {**decision.plain(), "item_id": item.id}
+                if (answer := await self._answer_to(item, reviewer)) is not None:
+                    answers[asked.id] = {**answer, "item_id": item.id}
             parked = parked_for([asked.value for asked in snapshot.interrupts])
             if not answers and parked is not None:
                 raise parked
             if not answers:
                 return await self._waiting(mission_id, [asked.value for asked in asking])
             await self._invoke(Command(resume=answers), config)
+
+    async def _answer_to(self, item: ReviewItem, reviewer: Reviewer | None) -> dict[str, Any] | None:
+        """What the graph that asks goes on with: an answer, or what a reviewer asked back; None while there is none."""
+        decision = await self.app.context.reviews.hand_over(item.id)
+        if decision is None and await self.app.context.reviews.asked_back(item.id):
+            return {"asks": True}
+        if decision is None and reviewer is not None:
+            decision = await self._ask(reviewer, item)
+        return decision.plain() if decision is not None else None
 
     async def _ask(self, reviewer: Reviewer, item: ReviewItem) -> ReviewDecision | None:
         """What whoever attends answers, or somebody else before him; None when nobody does.

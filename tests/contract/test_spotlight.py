@@ -54,6 +54,7 @@ def test_whoever_asks_a_model_uses_it(modules: Modules) -> None:
     assert askers == {
         "commerce/cfo.py",
         "guards/extraction/extractor.py",
+        "nodes/explain.py",
         "nodes/judge.py",
         "nodes/orchestrator.py",
         "nodes/planner.py",

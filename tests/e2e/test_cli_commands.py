@@ -141,6 +141,51 @@ def test_a_rejected_plan_ends_the_mission_with_the_reason(posts: Path) -> None:
     assert any("too vague" in reason for reason in ended.document["reasons"])
 
 
+def test_people_share_questions_in_the_terminal(posts: Path) -> None:
+    """Proves FR-731: every command with which people share them, and what each refuses."""
+    asked = chimera("run", GOAL, "--feed", str(posts), "--approve-plan", "--json", "--persona", "a sharer").document
+    item = asked["open_reviews"][0]
+
+    def review(*arguments: str) -> Any:
+        return chimera("review", *arguments, "--json").document
+
+    assert review("claim", item, "--by", "Ada")["claimed_by"] == "Ada"
+    assert "Ada has it" in chimera("review", "ls", "--point", "quality", "--kind", "plan").out
+    assert review("claim", item, "--by", "Bo")["error"]["code"] == "CH711"
+    assert review("approve", item, "--by", "Bo")["error"]["code"] == "CH711"
+    assert review("release", item, "--by", "Bo")["released"] is False
+    assert review("release", item, "--by", "Ada")["released"] is True
+    first = next(one for one in review("ls")["reviews"] if one["id"] == item)
+    assert {"confidence", "deadline"} <= {one["name"] for one in first["why"]}
+    assert review("reassign", item, "Bo", "--by", "Ada", "--reason", "yours")["version"] == first["version"] + 1
+    stale = review("approve", item, "--by", "Bo", "--version", str(first["version"]))
+    assert stale["error"]["code"] == "CH710"
+    assert review("reassign", item, "role:nobody", "--by", "Ada")["error"]["code"] == "CH100"
+    assert review("escalate", item, "--by", "Ada")["assigned_to"] == "role:operator"
+    assert review("escalate", item, "--by", "Ada")["error"]["code"] == "CH702"
+    assert review("ask", item, "why\x1b[31m this plan?", "--by", "Ada")["number"] == 1
+    assert chimera("resume", asked["mission_id"], "--reviewer", "none", "--json").document["status"] == "waiting"
+    shown = chimera("review", "show", item)
+    assert "offline rules" in shown.err
+    assert "\x1b[31m" not in shown.err
+    said = review("reject", item, "--by", "Ada", "--reason", "name the sources", "--grace", "600")
+    assert (said["state"], said["undo_until"] is not None) == ("decided", True)
+    assert "chimera review undo" in chimera("review", "show", item).err
+    (line,) = (one for one in review("guidance")["guidance"] if one["text"] == "name the sources")
+    assert review("guidance", "--remove", line["id"], "--by", "Ada")["removed"] == "name the sources"
+    assert review("undo", item, "--by", "Ada")["undone"] == [item]
+    assert review("undo", item, "--by", "Ada")["error"]["code"] == "CH712"
+    assert review("undo")["error"]["code"] == "CH100"
+    alike = ("--point", "quality", "--kind", "plan", "--mission", asked["mission_id"], "--by", "Ada")
+    assert review("bulk", "approve", *alike, "--dry-run")["items"] == [item]
+    assert review("bulk", "edit", *alike)["error"]["code"] == "CH100"
+    done = review("bulk", "approve", *alike, "--grace", "600")
+    assert done["items"] == [item]
+    assert review("undo", "--batch", done["batch"], "--by", "Ada")["undone"] == [item]
+    assert review("bulk", "approve", *alike)["items"] == [item]
+    assert chimera("resume", asked["mission_id"], "--json").document["status"] == "done"
+
+
 def test_an_installed_reviewer_answers_for_the_human(
     posts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

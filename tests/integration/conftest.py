@@ -80,6 +80,7 @@ class Play:
     names: list[str] = field(default_factory=list[str])
     hang_once: str = ""
     extracted: dict[str, Any] | None = None
+    reply: str = "because the goal says so"
     asked: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
 
     def requests(self, role: str) -> list[Any]:
@@ -92,6 +93,9 @@ class Play:
 
     async def answer(self, role: str, messages: list[BaseMessage], tools: list[str]) -> AIMessage:
         """What the model of a role says."""
+        if tools == ["Reply"]:  # a reviewer asked back
+            self.asked.append(("explain", {**told(messages[1]), "of": role}))
+            return _form("Reply", {"answer": self.reply})
         if role == "worker":
             turn = Turn(messages, tools)
             self.asked.append((role, turn))

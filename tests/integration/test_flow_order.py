@@ -42,7 +42,7 @@ async def test_a_graph_is_worked_in_its_order_and_side_by_side(stage: "Stage") -
     assert answers["t4"] == f'task 4 of ["{answers["t3"]}"]'
     assert {row["state"] for row in rows} == {"done"}
     assert result.answer == f"{answers['t4']}\n\n{answers['t5']}"  # of the tasks that no other builds on
-    told = {"task", "goal", "inputs", "persona", "constraints", "earlier", "feedback"}
+    told = {"task", "goal", "inputs", "persona", "constraints", "earlier", "feedback", "guidance"}
     assert all(set(turn.request) == told for turn in play.requests("worker"))
 
 

@@ -60,7 +60,21 @@ COMMANDS = [
 ]
 GROUPS = {
     "artifact": ["ls", "get"],
-    "review": ["ls", "show", "approve", "reject", "edit"],
+    "review": [
+        "ls",
+        "show",
+        "approve",
+        "reject",
+        "edit",
+        "claim",
+        "release",
+        "ask",
+        "reassign",
+        "escalate",
+        "undo",
+        "bulk",
+        "guidance",
+    ],
     "audit": ["verify", "tail", "show"],
     "tools": ["ls", "show"],
     "pools": ["ls", "add", "set"],

@@ -176,7 +176,7 @@ async def test_the_model_is_told_its_task_and_nothing_of_other_workers() -> None
     stage = Stage(AIMessage("done"))
     await stage.turn()
     told = read(stage.shown[0][0][1].content)
-    assert set(told) == {"task", "goal", "inputs", "persona", "constraints", "earlier", "feedback"}
+    assert set(told) == {"task", "goal", "inputs", "persona", "constraints", "earlier", "feedback", "guidance"}
     assert (told["feedback"], told["persona"], told["inputs"]) == (["cite the rows"], "calm", {"feed": "x.csv"})
 
 

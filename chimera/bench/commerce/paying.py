@@ -53,7 +53,7 @@ _MADE = "SELECT count(*) AS made FROM intents WHERE tenant = 'ours' AND state = 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything. ``ours`` and ``usual``: payments whose rates are compared; ``block_s``: seconds a block."""
+    """How much of everything. ``ours`` and ``usual``: payments whose rates are compared; ``block_s``: of a block."""
 
     agents: int
     payments: int

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -11,6 +11,10 @@ from rich.text import Text
 
 from chimera.cli.view.text import clean, line, short
 from chimera.core.contracts import Plan, ReviewItem
+
+if TYPE_CHECKING:
+    from chimera.review.moves import Note
+    from chimera.review.work import Card
 
 PAYLOAD_SHOWN = 6_000
 
@@ -24,6 +28,30 @@ def question(item: ReviewItem) -> Panel:
         parts.append(Text(f"confidence {item.confidence:.2f}", style="dim"))
     title = Text(f"{item.point} review {short(item.id)}", style="bold magenta")
     return Panel(Group(*parts), title=title, title_align="left", border_style="magenta")
+
+
+def standing(card: "Card", notes: "Sequence[Note]") -> list[str]:
+    """How a question stands, in lines: its version and urgency, who has it, what was asked back, what was answered."""
+    told = [f"Version {card.version}; priority {card.priority.score:.2g}: {card.priority.words()}"]
+    if card.claimed_by:
+        told.append(f"{line(card.claimed_by, 60)} has it until {card.claimed_until:%H:%M:%S} UTC.")
+    elif card.assigned_to and card.decision is None:
+        late = " Nobody of its chain answered in time." if card.overdue else ""
+        told.append(f"It is with {line(card.assigned_to, 60)}, due {card.due_at:%Y-%m-%d %H:%M} UTC.{late}")
+    if card.needs > 1 and card.decision is None:
+        told.append(f"{card.agreed} of {card.needs} people have agreed.")
+    for note in notes:
+        told.append(f"{line(note.asked_by, 60)} asked: {line(note.question, 400)}")
+        told.append(f"  {line(note.replied_by, 60)}: {line(note.reply, 1_000)}" if note.reply else "  no answer yet")
+    if card.decision:
+        said = card.decision
+        late = " It came too late, and nothing comes of it." if card.state == "late" else ""
+        told.append(f"Answered: {said.action} by {line(said.reviewer, 60)} {line(said.reason, 400)}".rstrip() + late)
+        if card.undo_until:
+            told.append(
+                f"It can be taken back until {card.undo_until:%H:%M:%S} UTC: chimera review undo {short(card.item.id)}"
+            )
+    return told
 
 
 def payload(content: dict[str, Any]) -> RenderableType:

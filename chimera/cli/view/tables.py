@@ -1,14 +1,17 @@
 """The tables of the listing commands."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from chimera.cli.view.text import line, moment, short
 from chimera.cli.view.tree import STATUS, status_of
-from chimera.core.contracts import ReviewItem, Usage
+from chimera.core.contracts import Usage
+
+if TYPE_CHECKING:
+    from chimera.review.work import Card
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -42,20 +45,36 @@ def missions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     return made
 
 
-def reviews_table(items: Iterable[ReviewItem]) -> Table:
-    """Open questions as ``chimera review ls`` lists them."""
-    made = table("item", "mission", "point", "confidence", "when", "question", right=("confidence",))
-    for item in items:
+def reviews_table(cards: "Iterable[Card]") -> Table:
+    """Open questions as ``chimera review ls`` lists them: the most urgent first, with what makes each so."""
+    names = ("item", "mission", "point", "confidence", "priority", "when", "with", "question", "why")
+    made = table(*names, right=("confidence", "priority"))
+    for card in cards:
+        item = card.item
         # What waits is no mission, but it waits.
         own = item.payload.get("kind") in ("policy", "incident", "changed_tools")
+        when = "afterwards" if item.payload.get("blocking") is False and not own else "overdue" if card.overdue else ""
+        has = f"{card.claimed_by} has it" if card.claimed_by else (card.assigned_to or "").removeprefix("role:")
         made.add_row(
             short(item.id),
             short(item.mission_id or ""),
             str(item.point),
             "" if own else f"{item.confidence:.2f}",
-            "afterwards" if item.payload.get("blocking") is False and not own else Text("waiting", style="magenta"),
+            f"{card.priority.score:.2g}",
+            when or Text("waiting", style="magenta"),
+            one_row(line(has, 40)),
             one_row(line(item.question, 160)),
+            one_row(line(card.priority.words(), 200)),
         )
+    return made
+
+
+def guidance_table(lines: Iterable[Mapping[str, Any]]) -> Table:
+    """What planners and workers are told of earlier reviews, newest first."""
+    made = table("line", "persona", "said", "by", "text")
+    for one in lines:
+        about = line(one["about"], 40) or "(none)"
+        made.add_row(short(one["id"]), about, str(one["created_at"])[:16], line(one["said_by"], 40), line(one["text"]))
     return made
 
 

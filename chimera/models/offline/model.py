@@ -16,9 +16,15 @@ from chimera.core.errors import ModelAnswerInvalid
 from chimera.core.spotlight import read
 from chimera.models.offline.judging import judge
 from chimera.models.offline.planning import plan, split
+from chimera.models.offline.replying import reply
 from chimera.models.offline.working import work
 
-_FORMS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"Split": split, "Plan": plan, "Opinion": judge}
+_FORMS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "Split": split,
+    "Plan": plan,
+    "Opinion": judge,
+    "Reply": reply,
+}
 
 
 class OfflineModel(BaseChatModel):

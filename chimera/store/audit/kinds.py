@@ -83,6 +83,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("review.late", _REVIEW, "An answer came too late, and was kept", _ENTITY, UPDATE),
         Kind("review.undone", _REVIEW, "An answer was taken back", _ENTITY, UPDATE),
         Kind("review.asked-back", _REVIEW, "A reviewer asked whoever did the work", _ENTITY, UPDATE),
+        Kind("review.replied", _REVIEW, "Whoever did the work answered a reviewer", _ENTITY, UPDATE),
         Kind("review.handed-on", _REVIEW, "A question was handed to somebody else", _ENTITY, UPDATE),
         Kind("review.escalated", _REVIEW, "A question that was not answered in time was handed up", _ENTITY, UPDATE),
         Kind("review.overdue", _REVIEW, "Nobody of its chain answered a question in time", _ENTITY, UPDATE, Threat.LOW),
