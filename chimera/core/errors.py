@@ -68,7 +68,11 @@
     │   └── NotDelivered                  CH824  it was paid, and nothing came
     └── RemoteAgentError                  CH900  a peer failed or misbehaved
         ├── CallerUnknown                 CH901  a call without a key that counts
-        └── CallerBusy                    CH902  a caller asks for too much at once
+        ├── CallerBusy                    CH902  a caller asks for too much at once
+        ├── LoginRefused                  CH903  a wrong name or password
+        ├── LoginBusy                     CH904  too many tries to log in
+        ├── InvitationOver                CH905  an invitation that does not count
+        └── FormRefused                   CH906  a form that is not of this session
 
 Codes never change their meaning. A message is one line, holds no secret and no prompt text; ``context`` holds
 the ids that a log line needs. ``chimera errors`` prints this catalogue.
@@ -622,6 +626,35 @@ class CallerBusy(RemoteAgentError):
     code = "CH902"
     remedy = "Wait, and call again; the settings server_calls_per_minute and server_missions say how much may be."
     retryable = True
+
+
+class LoginRefused(RemoteAgentError):
+    """Nobody has that name and that password."""
+
+    code = "CH903"
+    remedy = "Type both again. Whoever forgot the password asks for an invitation: `chimera principal invite NAME`."
+
+
+class LoginBusy(RemoteAgentError):
+    """Too many tries to log in, of a name or from an address."""
+
+    code = "CH904"
+    remedy = "Wait as long as it says; a new invitation opens the door at once."
+    retryable = True
+
+
+class InvitationOver(RemoteAgentError):
+    """The invitation was used, has ended, or is none."""
+
+    code = "CH905"
+    remedy = "Ask for a new one: `chimera principal invite NAME`."
+
+
+class FormRefused(RemoteAgentError):
+    """A request that changes something does not come from a page of this session."""
+
+    code = "CH906"
+    remedy = "Load the page again, and repeat what you did."
 
 
 def catalogue() -> list[type[ChimeraError]]:

@@ -83,6 +83,8 @@ class Settings(BaseSettings):
         default=None, description="folder of which callers over the network may name files; none: they name no file"
     )
     server_calls_per_minute: PositiveInt = Field(default=600, description="requests of one principal to the server")
+    server_session_idle_s: PositiveInt = Field(default=7_200, description="seconds without a request that end a login")
+    server_session_s: PositiveInt = Field(default=43_200, description="seconds that a login lasts at most")
     server_missions: PositiveInt = Field(default=16, description="missions that one principal may have running here")
     server_body_max_bytes: PositiveInt = Field(default=1_000_000, description="largest request that the server reads")
 

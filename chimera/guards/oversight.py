@@ -1,12 +1,14 @@
 """The services with which people govern an installation, made in one place for missions and for commands alike."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from chimera.core.clock import Clock
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
 from chimera.guards.decisions import Decisions
 from chimera.guards.incidents import Incidents
+from chimera.guards.permissions.accounts import Accounts
 from chimera.guards.permissions.authorizer import Authorizer
 from chimera.guards.permissions.directory import Directory
 from chimera.guards.permissions.enrolling import Enrolment
@@ -37,6 +39,7 @@ class Oversight:
     people: People
     enrolment: Enrolment
     keys: Keys
+    accounts: Accounts
     permitted: Permitted
     incidents: Incidents
     proposals: Proposals
@@ -72,6 +75,15 @@ def oversee(
         people=people,
         enrolment=Enrolment(people, principals, keys, audit, clock),
         keys=Keys(pool, people, principals, keys, audit, clock),
+        accounts=Accounts(
+            pool,
+            people,
+            principals,
+            audit,
+            clock,
+            idle=timedelta(seconds=settings.server_session_idle_s),
+            lasts=timedelta(seconds=settings.server_session_s),
+        ),
         permitted=Permitted(authorizer, grants, clock, people=people),
         incidents=incidents,
         proposals=proposals,

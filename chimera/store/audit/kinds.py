@@ -105,6 +105,11 @@ KINDS: Mapping[str, Kind] = {
         Kind("principal.enrolled", _PRINCIPAL, "Somebody was enrolled, or got other roles", _ENTITY, CREATE),
         Kind("principal.removed", _PRINCIPAL, "Somebody was removed", _ENTITY, DELETE),
         Kind("principal.key-issued", _PRINCIPAL, "Somebody got a key to call the server", _ENTITY, CREATE),
+        Kind("principal.invited", _PRINCIPAL, "Somebody was invited to choose a password", _ENTITY, UPDATE),
+        Kind("principal.password-set", _PRINCIPAL, "Somebody chose a password", _ENTITY, UPDATE),
+        Kind("principal.logged-in", _PRINCIPAL, "Somebody logged in to the pages", _ENTITY, READ),
+        Kind("principal.logged-out", _PRINCIPAL, "Somebody logged out of the pages", _ENTITY, READ),
+        Kind("principal.login-refused", _PRINCIPAL, "Somebody was guessing a password", _ENTITY, READ, Threat.LOW),
         Kind("principal.key-revoked", _PRINCIPAL, "A key to call the server was revoked", _ENTITY, DELETE),
         Kind("server.called", _SERVER, "Somebody called the server", Ocsf.API_ACTIVITY, OTHER),
         Kind(
