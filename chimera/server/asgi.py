@@ -21,6 +21,7 @@ from chimera.server.health import LIVE, READY, Health, health_of
 from chimera.server.keeper import Keeper
 from chimera.server.mcp.mounting import mcp_part
 from chimera.server.mcp.serving import sdk_server
+from chimera.server.pages.part import pages_part
 from chimera.server.paid import sold_part
 from chimera.server.parts import Door, Part
 
@@ -45,6 +46,7 @@ class House:
     desk: Desk
     health: Health
     door: Door
+    everybody: Caller | None = None
 
 
 def compose(settings: Settings, opening: Opening, address: Address) -> Starlette:
@@ -56,7 +58,7 @@ def compose(settings: Settings, opening: Opening, address: Address) -> Starlette
             app = await stack.enter_async_context(opening())
             keeper, health = Keeper(app), health_of(app)
             await stack.enter_async_context(keeper.open())
-            house = House(app, keeper, Desk(app, keeper), health, _door(app, address))
+            house = House(app, keeper, Desk(app, keeper), health, _door(app, address), address.everybody)
             for part in await _parts(house):
                 await stack.enter_async_context(part.opened())
                 served.router.routes.extend(part.routes)
@@ -81,6 +83,7 @@ async def _parts(house: House) -> list[Part]:
     sold = context.payments.sells if context.payments is not None else ()
     return [
         mcp_part(sdk_server(house.desk), house.door, max_bytes),
+        await pages_part(house.app, house.keeper, house.everybody),
         *[await sold_part(each, house.desk, context.oversight.principals) for each in sold],
     ]
 

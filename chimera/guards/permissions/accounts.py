@@ -212,4 +212,3 @@ def _digest(token: str) -> bytes:
 
 def _text(secret: bytes) -> str:
     return base64.urlsafe_b64encode(secret).decode().rstrip("=")
-

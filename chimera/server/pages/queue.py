@@ -1,0 +1,99 @@
+"""The review queue: what waits for a human, the most urgent first, and one question with all that is behind it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from chimera.core.contracts import ReviewPoint
+from chimera.core.errors import InputError
+from chimera.guards.settling import question_entity
+from chimera.review.answers import editable
+from chimera.review.queue import Asked
+from chimera.review.work import Card, Which
+from chimera.server.pages.evidence import evidence_of
+from chimera.server.pages.shell import Section, Shell
+from chimera.server.pages.views import view_of
+from chimera.server.pages.visitors import Visitor
+
+SHOWN, MOST = 200, 2_000
+"""Rows on the page, by default and at most: what is further down comes up as what is above is decided."""
+_NOTHING = "no such question"
+
+
+class QueuePage:
+    """What waits for a human."""
+
+    section: Section | None = Section("Review", "/reviews")
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """What it answers."""
+        read = self._shell.reading
+        return [
+            Route("/reviews", read(self._queue), methods=["GET"]),
+            Route("/reviews/list", read(self._list), methods=["GET"]),
+            Route("/reviews/{item}", read(self._item), methods=["GET"]),
+        ]
+
+    async def _queue(self, request: Request, known: Visitor) -> Response:
+        listed = await self._listed(request, known)
+        points = [point.value for point in ReviewPoint]
+        return self._shell.render(request, "queue.html", known, points=points, **listed)
+
+    async def _list(self, request: Request, known: Visitor) -> Response:
+        return self._shell.render(request, "queue_rows.html", known, **await self._listed(request, known))
+
+    async def _listed(self, request: Request, known: Visitor) -> dict[str, Any]:
+        asked, desk = request.query_params, self._shell.app.context.oversight.decisions.desk
+        point, kind, mine = asked.get("point") or None, asked.get("kind") or None, asked.get("mine") == "1"
+        if point is not None and point not in list(ReviewPoint):
+            raise InputError(f"there is no review point {point[:40]!r}")
+        limit = _count(asked.get("limit", ""))
+        to = [known.name, *(f"role:{role}" for role in known.roles)] if mine else None
+        cards = await desk.work.listed(known.tenant, Which(point, kind, None, to), limit=limit)
+        return {"cards": cards, "chosen": {"point": point, "kind": kind, "mine": mine, "limit": limit}}
+
+    async def _item(self, request: Request, known: Visitor) -> Response:
+        return await self.shown(request, known, request.path_params["item"])
+
+    async def shown(self, request: Request, known: Visitor, item: str) -> Response:
+        """A question with all that is behind it."""
+        card = await self.seen(known, item)
+        context, desk = self._shell.app.context, self._shell.app.context.oversight.decisions.desk
+        notes, behind = await asyncio.gather(desk.notes(card.item.id), evidence_of(context, card))
+        return self._shell.render(
+            request,
+            "item.html",
+            known,
+            card=card,
+            view=view_of(card),
+            notes=notes,
+            behind=behind,
+            editable=editable(card.item),
+        )
+
+    async def seen(self, known: Visitor, item: str) -> Card:
+        """A question of the visitor's tenant that he may see; of another tenant there is none.
+
+        Raises:
+            InputError: there is none.
+        """
+        oversight = self._shell.app.context.oversight
+        card = await oversight.decisions.desk.card(item)
+        if card.tenant != known.tenant:
+            raise InputError(_NOTHING)
+        asked = Asked(card.item, card.tenant, card.decision)
+        await oversight.people.require(
+            known.name, "review.read", question_entity(asked), known.tenant, mission_id=card.item.mission_id
+        )
+        return card
+
+
+def _count(given: str) -> int:
+    return min(int(given), MOST) if given.isascii() and given.isdigit() and given != "0" else SHOWN
