@@ -5,16 +5,17 @@ Proves FR-743, FR-750 and FR-751.
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.pages.house import House, serious, shot
-
 pytestmark = pytest.mark.timeout(180)
 
 
-def test_a_question_is_seen_understood_decided_and_taken_back(served: House, log_in: Callable[..., Page]) -> None:
+def test_a_question_is_seen_understood_decided_and_taken_back(
+    served: Any, log_in: Callable[..., Page], serious: Callable[[Page], list[str]], shot: Callable[[Page, str], None]
+) -> None:
     mission = served.mission("Write a briefing about rivers")
     first, second = served.ask(mission, "Is this result of 'rivers' good enough?", "And this one of 'lakes'?")
     page = log_in()
