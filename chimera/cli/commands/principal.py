@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from chimera.cli.commands.principal_invite import invite_command
 from chimera.cli.opening import open_records
 from chimera.cli.options import By, Json, Tenant
 from chimera.cli.running import run
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from chimera.store.principals import Principal
 
 app = typer.Typer(help="Who may decide: humans, services and peers with their roles.", no_args_is_help=True)
+app.command("invite")(invite_command)
 
 
 class Kind(StrEnum):

@@ -22,9 +22,10 @@ def serve_command(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Serve other agents over HTTP until SIGTERM or Ctrl-C: MCP at /mcp, health at /healthz and /readyz.
+    """Serve people and other agents over HTTP until SIGTERM or Ctrl-C: pages at /, MCP at /mcp, health at /healthz.
 
-    Callers show a key (`chimera principal key NAME`). Missions that run when it stops go on when it is started again.
+    Callers show a key (`chimera principal key NAME`), people log in (`chimera principal invite NAME`). Missions that run
+    when it stops go on when it is started again.
     """
     from chimera.core.settings import load_settings
     from chimera.server.serving import check_exposure, listen
@@ -48,6 +49,8 @@ async def _serve(settings: "Settings", listening: "socket.socket", json: bool, *
         keys = app.context.oversight.keys
         if asks_for_keys and not await keys.any_counts():
             tell("nobody has a key yet: chimera principal key NAME")
+        if asks_for_keys and not await app.context.oversight.accounts.store.any():
+            tell("nobody can log in to the pages yet: chimera principal invite NAME")
         await serve(app, listening, asks_for_keys=asks_for_keys, tell=started)
     tell("stopped; missions that were running go on when it is started again")
 

@@ -3,7 +3,10 @@
 Proves FR-744, FR-745 and FR-746.
 """
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -174,3 +177,20 @@ def test_an_invitation_counts_once_and_a_password_has_to_be_good(
     assert client().get(link).status_code == 410
     assert client().post(link, data={"password": PASSWORD, "again": PASSWORD}).status_code == 410
     assert client().get("/join/nonsense").status_code == 410
+
+
+def test_the_command_invites_a_human_who_is_enrolled_and_nobody_else(
+    served: Any, client: Callable[[], httpx.Client]
+) -> None:
+    def chimera(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "chimera", "principal", "invite", *words, "--by", "root", "--json"]
+        return subprocess.run(command, env=served.environment, capture_output=True, text=True, timeout=60, check=False)
+
+    served.enrol("commanded", "reviewer")
+    made = chimera("commanded", "--url", f"{served.url}/")
+    link = json.loads(made.stdout)["url"]
+    assert (made.returncode, link.startswith(f"{served.url}/join/")) == (0, True)
+    assert "commanded" in client().get(link).text
+    refused = chimera("nobody-there")
+    assert refused.returncode != 0
+    assert "no human is enrolled" in refused.stdout + refused.stderr
