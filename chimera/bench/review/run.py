@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from chimera.bench.review.certified import certified
+from chimera.bench.review.hammer import hammer
 from chimera.core.clock import SystemClock
 from chimera.core.errors import InputError
 from chimera.core.figures import Goal, Measured, machine, report
@@ -13,7 +14,7 @@ from chimera.core.figures import Goal, Measured, machine, report
 NAME = "review"
 Part = Callable[[bool], Awaitable[tuple[dict[str, float], dict[str, Goal], dict[str, Any]]]]
 """Of whether it is the quick run: figures, goals and conditions."""
-PARTS: Mapping[str, Part] = {"certified": certified}
+PARTS: Mapping[str, Part] = {"certified": certified, "hammer": hammer}
 _VERSIONS = ("chimera-swarm", "numpy", "scipy", "scikit-learn", "psycopg")
 
 
