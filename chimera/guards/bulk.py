@@ -120,18 +120,21 @@ class Bulk:
 
     async def _together(self, part: list[Asked], given: Given) -> list[str]:
         """Decide about some, in one transaction and in the order of their ids, so that no two wait for each other."""
-        events: list[AuditEvent] = []
+        events, decided = list[AuditEvent](), dict[str, Asked]()
         teaches = await self._settling.teaches(part[0], given.decision)
         async with self._pool.connection() as connection, connection.transaction():
             for asked in sorted(part, key=lambda one: one.item.id):
                 this = replace(given, version=asked.version)
-                if (event := await self._one(connection, asked, this, teaches=teaches)) is not None:
+                if (event := await self._one(connection, asked, this)) is not None:
                     events.append(event)
+                    decided |= {str(asked.item.mission_id): asked} if event.kind == "review.answered" else {}
+            for mission in sorted(decided if teaches else ()):  # once all rows are held, and in one order for everybody
+                await learn_within(connection, decided[mission], given.decision)
             if events:
                 await self._audit.append_within(connection, *events)
         return [str(event.data["item"]) for event in events]
 
-    async def _one(self, connection: Connection, asked: Asked, given: Given, *, teaches: bool) -> AuditEvent | None:
+    async def _one(self, connection: Connection, asked: Asked, given: Given) -> AuditEvent | None:
         """The event of one decision; None where the question was changed, or somebody else has it by now."""
         try:
             closed = await close_within(connection, asked.item.id, given)
@@ -141,6 +144,4 @@ class Bulk:
             return None
         if closed.state == "late":
             return kept_only(asked, given.decision, closed)
-        if teaches:
-            await learn_within(connection, asked, given.decision)
         return answered(asked, given.decision)

@@ -34,10 +34,11 @@ _HAND = b"""
         due_at = clock_timestamp() + make_interval(secs => %(due_s)s), claimed_by = NULL, claimed_until = NULL
     WHERE id = %(id)s AND state <> 'decided' AND version = %(version)s RETURNING version
 """
+_LOCK = b"SELECT id FROM reviews WHERE id = ANY (%s::uuid[]) ORDER BY id FOR UPDATE"
 _UNDO = b"""
     UPDATE reviews SET state = 'open', decision = NULL, decided_at = NULL, acts_at = NULL, batch = NULL,
         version = version + 1
-    WHERE (id = ANY (%(ids)s::uuid[]) OR batch = %(batch)s) AND state = 'decided' AND taken_at IS NULL
+    WHERE id = ANY (%s::uuid[]) AND state = 'decided' AND taken_at IS NULL
     AND acts_at > clock_timestamp() AND NOT late RETURNING id::text, mission_id::text, version
 """
 
@@ -130,18 +131,18 @@ class Moves:
             raise StaleDecision(f"review item {item_id} was changed or decided in the meantime")
         return int(row["version"])
 
-    async def undo_within(
-        self, connection: Connection, item_ids: list[str], batch: str | None = None
-    ) -> list[dict[str, Any]]:
+    async def undo_within(self, connection: Connection, item_ids: list[str]) -> list[dict[str, Any]]:
         """Take decisions back that nobody has acted upon, in a transaction; of several, those that can be.
 
         Raises:
             ActedUpon: none of them can.
         """
-        rows = await (await connection.execute(_UNDO, {"ids": item_ids, "batch": batch})).fetchall()
+        await connection.execute(
+            _LOCK, (item_ids,)
+        )  # in the order of bulk decisions, so that no two wait for each other
+        rows = await (await connection.execute(_UNDO, (item_ids,))).fetchall()
         if not rows:
-            what = f"batch {batch}" if batch else f"review item {item_ids[0] if item_ids else ''}"
-            raise ActedUpon(f"nothing of {what} can be taken back any more")
+            raise ActedUpon(f"{len(item_ids)} decisions cannot be taken back any more")
         await connection.execute(
             b"DELETE FROM review_votes WHERE review_id = ANY (%s::uuid[])", ([row["id"] for row in rows],)
         )

@@ -34,7 +34,7 @@ from chimera.store.principals import Principal, PrincipalStore
 SEED = 11
 REVIEWERS, PROCESSES = 50, 4
 GOALS: dict[str, Goal] = {"lost": ("==", 0), "doubled": ("==", 0), "unexpected": ("==", 0)}
-_LOOK_S, _LIMIT_S = 0.5, 3_000.0
+_LOOK_S, _LIMIT_S = 0.1, 3_000.0
 _MADE = """
     INSERT INTO reviews (id, mission_id, tenant, point, question, payload, confidence, reasons, weight, amount, needs)
     SELECT gen_random_uuid(), %(mission)s, %(tenant)s,
@@ -111,7 +111,7 @@ async def hammer(quick: bool) -> tuple[dict[str, float], dict[str, Goal], dict[s
         finally:
             for process in processes:
                 await process.kill()
-        figures = await _counted(pool, log)
+        figures = await counted(pool, log)
         said = (await asyncio.to_thread(errors.read_text, "utf-8", "replace")).splitlines()
         figures |= {"hammer_items": size.items, "hammer_s": round(took, 1), "unexpected": len(said)}
         figures |= {"decided_per_s": round(size.items / took, 1), "hammer_kills": kills}
@@ -143,8 +143,14 @@ async def _until_done(pool: Pool, processes: list[Process], size: Size) -> int:
             await asyncio.sleep(_LOOK_S)
 
 
-async def _counted(pool: Pool, log: Path) -> dict[str, float]:
-    """What the table, the record and the log of who acted say of each question."""
+async def counted(pool: Pool, log: Path) -> dict[str, float]:
+    """What the table, the record and the log of who acted say: how many questions are lost, how many doubled.
+
+    ``log``: a line ``[item, decision]`` for each time that a decision was handed over.
+
+    Raises:
+        AuditBroken: the record does not verify.
+    """
     rows = await fetch(pool, "SELECT id::text, state, decision, taken_at FROM reviews")
     audit = AuditLog(pool, SystemClock())
     verified = await audit.verify(TENANT)
