@@ -24,8 +24,8 @@ def serve_command(
 ) -> None:
     """Serve people and other agents over HTTP until SIGTERM or Ctrl-C: pages at /, MCP at /mcp, health at /healthz.
 
-    Callers show a key (`chimera principal key NAME`), people log in (`chimera principal invite NAME`). Missions that run
-    when it stops go on when it is started again.
+    Callers show a key (`chimera principal key NAME`), people log in (`chimera principal invite NAME`). Missions that
+    run when it stops go on when it is started again.
     """
     from chimera.core.settings import load_settings
     from chimera.server.serving import check_exposure, listen
