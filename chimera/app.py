@@ -42,6 +42,8 @@ from chimera.nodes.judge import Judge
 from chimera.nodes.planner import Planner
 from chimera.nodes.prompts import all_prompts
 from chimera.nodes.worker import Worker
+from chimera.review.calibration.bands import Bands
+from chimera.review.calibration.store import CalibrationStore
 from chimera.review.queue import ReviewQueue
 from chimera.review.rules import WorkRules
 from chimera.store.audit import AuditLog
@@ -186,6 +188,7 @@ async def open_app(
             directory=oversight.directory,
             extraction=Extraction(Extractor(models, audit, new_id), settings.extraction, lambda: _declared(watch)),
             oversight=oversight,
+            bands=Bands(CalibrationStore(pool), settings, clock, oversight.bands),
             payments=paying[0] if paying else None,
         )
         yield App(

@@ -128,6 +128,17 @@ class Settings(BaseSettings):
     auto_approve: float = Field(default=0.90, ge=0, le=1, description="confidence that needs no human")
     auto_review: float = Field(default=0.70, ge=0, le=1, description="confidence that is reviewed afterwards")
     require_approval: float = Field(default=0.50, ge=0, le=1, description="confidence that needs a human first")
+    judge_samples: int = Field(default=1, ge=1, le=9, description="opinions of the judge's model; the strictest counts")
+    review_alpha: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=dict, description="by review point, the error rate that a certified band promises; else 0.10"
+    )
+    review_audit_share: float = Field(
+        default=0.05, ge=0, le=1, description="share of what passes unseen that a human is asked about, blind"
+    )
+    review_topics: list[str] = Field(
+        default_factory=lambda: ["politics", "health", "finance", "law"],
+        description="topics that always go to a human",
+    )
 
     review_due_s: PositiveFloat = Field(default=14_400.0, description="seconds until a question is handed up the chain")
     review_chains: dict[str, list[str]] = Field(

@@ -6,6 +6,7 @@ from datetime import timedelta
 from chimera.core.clock import Clock
 from chimera.core.ids import NewId
 from chimera.core.settings import Settings
+from chimera.guards.bands import BandKeeper
 from chimera.guards.decisions import Decisions
 from chimera.guards.incidents import Incidents
 from chimera.guards.permissions.accounts import Accounts
@@ -19,6 +20,7 @@ from chimera.guards.permissions.permitted import Permitted
 from chimera.guards.permissions.policies import shipped_policies
 from chimera.guards.policy.proposing import Proposals
 from chimera.guards.tool_changes import ToolChanges
+from chimera.review.calibration.store import CalibrationStore
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
 from chimera.store.grants import GrantStore
@@ -45,6 +47,7 @@ class Oversight:
     proposals: Proposals
     tool_changes: ToolChanges
     decisions: Decisions
+    bands: BandKeeper
 
 
 def oversee(
@@ -88,5 +91,6 @@ def oversee(
         incidents=incidents,
         proposals=proposals,
         tool_changes=tool_changes,
+        bands=BandKeeper(CalibrationStore(pool), people, proposals, incidents, audit, clock, new_id),
         decisions=Decisions(pool, people, reviews, proposals, incidents, tool_changes, audit, clock, new_id),
     )

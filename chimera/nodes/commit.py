@@ -7,6 +7,7 @@ from langgraph.types import Command
 
 from chimera.core.contracts import Plan, TaskResult, Verdict
 from chimera.core.state import Plain, TeamState
+from chimera.nodes.banding import judgement_id
 from chimera.nodes.context import Context
 from chimera.nodes.dispatch import asking_tasks, ready_tasks
 from chimera.nodes.judge import came_back
@@ -46,9 +47,11 @@ async def commit(state: TeamState, runtime: Runtime[Context]) -> Command[Next]:
             states[task_id] = "waiting"
             item = about_result(state, result, verdict, blocking=True)
             await context.reviews.open(item)  # it can be answered while the work that does not need it goes on
+            await context.bands.store.asked(judgement_id(state, task_id), item.id)
             questions.append(item.plain())
         else:
             feedback[task_id] = verdict.reasons
+            await _ask_afterwards(state, result, verdict, context)
             if _worn_out(state, task_id, result, context):
                 states[task_id] = "failed"
     update: dict[str, Any] = {"states": states, "feedback": feedback, "finished": finished, "questions": questions}
@@ -115,6 +118,15 @@ def _tools_of(state: TeamState, failed: list[str]) -> list[str]:
 
 
 async def _ask_afterwards(state: TeamState, result: TaskResult, verdict: Verdict, context: Context) -> None:
-    """Between auto_review and auto_approve the work goes on, and a human looks at it later."""
-    if verdict.confidence < context.settings.auto_approve:
-        await context.reviews.open(about_result(state, result, verdict, blocking=False))
+    """What nobody has to wait for, and a human looks at later.
+
+    Between auto_review and auto_approve all of it, as far as no certificate lets it pass. Of what passes unseen, and of
+    what a band sends back, those that the lot fell on: they are shown without the verdict.
+    """
+    made = await context.bands.store.judgement(judgement_id(state, result.task_id))
+    audited = made is not None and made.audited
+    unsure = verdict.outcome == "approve" and verdict.confidence < context.settings.auto_approve
+    if audited or (unsure and (made is None or made.band == "threshold")):
+        item = about_result(state, result, verdict, blocking=False, blind=audited)
+        await context.reviews.open(item)
+        await context.bands.store.asked(judgement_id(state, result.task_id), item.id)

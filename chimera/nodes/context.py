@@ -15,6 +15,7 @@ from chimera.guards.oversight import Oversight
 from chimera.guards.permissions.directory import Directory
 from chimera.models.calls import Models
 from chimera.models.gate import Caller
+from chimera.review.calibration.bands import Bands
 from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditEvent, AuditLog
 from chimera.store.events import EventBus
@@ -55,6 +56,7 @@ class Context:
     extraction: Extraction
     outcomes: OutcomeStore
     oversight: Oversight
+    bands: Bands
     payments: Payments | None = None
 
     def caller(

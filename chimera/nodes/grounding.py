@@ -83,6 +83,16 @@ def uncited_claims(documents: Sequence[str], evidence: Iterable[Evidence], facts
                 yield f"says {made_up}, which its evidence does not hold: {said.text.strip()[:120]}"
 
 
+def grounded_share(documents: Sequence[str], evidence: Iterable[Evidence], facts: Iterable[str]) -> float | None:
+    """The share of the claims that their evidence holds; None where nothing is claimed."""
+    evidence = list(evidence)
+    known = {item.id for item in evidence}
+    claims = sum(said.is_claim for text in documents for said in _statements(text, known))
+    if not claims:
+        return None
+    return max(0.0, 1.0 - sum(1 for _ in uncited_claims(documents, evidence, facts)) / claims)
+
+
 @dataclass(frozen=True)
 class _Statement:
     text: str

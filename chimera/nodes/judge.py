@@ -25,6 +25,7 @@ from chimera.core.spotlight import Marks
 from chimera.core.state import Plain, TeamState
 from chimera.core.tasks import together
 from chimera.guards.extraction.rows import GRAVE
+from chimera.nodes.banding import banded
 from chimera.nodes.context import Context
 from chimera.nodes.dispatch import asking_tasks
 from chimera.nodes.grounding import check
@@ -160,7 +161,8 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
         place=f"judge:{state['team']['name']}/{state['plan_round']}/{task_id}",
         threat=max((fact.threat for fact in facts), key=list(Threat).index, default=Threat.NONE),
     )
-    verdict = await _verdict(request, context)
+    verdict, agreement = await _opinions(request, context)
+    verdict = await banded(state, request, verdict, agreement, context)
     await context.record(
         state["mission_id"],
         state["mission"],
@@ -173,6 +175,19 @@ async def _judge_one(state: TeamState, task_id: str, context: Context) -> Verdic
         reasons=verdict.reasons,
     )
     return verdict
+
+
+async def _opinions(request: JudgeRequest, context: Context) -> tuple[Verdict, float | None]:
+    """The strictest of the verdicts that are asked for, and the share that agrees with it; None where one was asked.
+
+    Rules say the same again, so only what a model judges in words is asked more often.
+    """
+    in_words = any(criterion.kind == "text" for criterion in request.task.criteria)
+    samples = context.settings.judge_samples if in_words and request.result.status == "done" else 1
+    found = await together(_verdict(request, context) for _ in range(samples))
+    strictest = min(found, key=lambda one: (("retry", "escalate", "approve").index(one.outcome), one.confidence))
+    agreeing = sum(one.outcome == strictest.outcome for one in found)
+    return strictest, agreeing / samples if samples > 1 else None
 
 
 async def _verdict(request: JudgeRequest, context: Context) -> Verdict:

@@ -10,6 +10,10 @@ from chimera.core.contracts import Plan, ReviewItem, ReviewPoint, TaskResult, Ve
 from chimera.core.errors import GuardRejected
 from chimera.core.ids import derived_id, digest
 from chimera.core.state import Plain, TeamState
+from chimera.nodes.banding import point_of
+
+BLIND = 0.5
+"""What a question says of confidence where nothing may be said."""
 
 
 def about_plan(state: TeamState, plan: Plan, plan_round: int) -> ReviewItem:
@@ -25,8 +29,13 @@ def about_plan(state: TeamState, plan: Plan, plan_round: int) -> ReviewItem:
     )
 
 
-def about_result(state: TeamState, result: TaskResult, verdict: Verdict, *, blocking: bool) -> ReviewItem:
-    """Whether a result counts. The work waits for the answer when the question is ``blocking``."""
+def about_result(
+    state: TeamState, result: TaskResult, verdict: Verdict, *, blocking: bool, blind: bool = False
+) -> ReviewItem:
+    """Whether a result counts. The work waits for the answer when the question is ``blocking``.
+
+    Who is asked ``blind`` is not told what the machine thinks of it: his answer is what the machine is held against.
+    """
     title = next(item["title"] for item in state["plan"]["tasks"] if item["id"] == result.task_id)
     question = f"Is this result of {title!r} good enough?"
     if result.status == "failed":
@@ -34,7 +43,7 @@ def about_result(state: TeamState, result: TaskResult, verdict: Verdict, *, bloc
     return _item(
         state,
         state["plan_round"],
-        point=ReviewPoint.CONTENT if result.artifacts else ReviewPoint.QUALITY,
+        point=point_of(result),
         question=question[:2_000],
         payload={
             "kind": "result",
@@ -44,8 +53,8 @@ def about_result(state: TeamState, result: TaskResult, verdict: Verdict, *, bloc
             "artifacts": [artifact.plain() for artifact in result.artifacts],
             "blocking": blocking,
         },
-        confidence=verdict.confidence,
-        reasons=verdict.reasons,
+        confidence=BLIND if blind else verdict.confidence,
+        reasons=[] if blind else verdict.reasons,
     )
 
 

@@ -227,7 +227,7 @@ class Stage:
 
         What the judge approves by rule needs no human on this stage, unless ``auto_approve`` says otherwise.
         """
-        known = {"auto_approve": 0.8, **({"servers": self._servers} if ledger else {})}
+        known = {"auto_approve": 0.8, "review_audit_share": 0.0, **({"servers": self._servers} if ledger else {})}
         roles = ROLES if play.extracted is None else (*ROLES, "extractor")
         models = {role: Player(script=[], role=role, play=play) for role in roles}
         parts = {name: options.pop(name) for name in ("reviewer", "planner", "worker", "judge") if name in options}

@@ -29,6 +29,7 @@ PASSWORD = "canary-Zq9passQ9z"
 MAY_BE_EMPTY = (
     "principals",
     *("accounts", "account_sessions", "account_invitations"),
+    "certificates",
     *("review_votes", "review_notes", "review_guidance"),
     *("effects", "reviews", "policies", "grants", "incidents", "quarantines", "audit_checkpoints"),
     *("agents", "workers", "runs", "lanes", "latencies"),

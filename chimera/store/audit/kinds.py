@@ -88,6 +88,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("review.escalated", _REVIEW, "A question that was not answered in time was handed up", _ENTITY, UPDATE),
         Kind("review.overdue", _REVIEW, "Nobody of its chain answered a question in time", _ENTITY, UPDATE, Threat.LOW),
         Kind("review.guidance-removed", _REVIEW, "A line of guidance was removed", _ENTITY, DELETE),
+        Kind("review.band-opened", _REVIEW, "A certified band was put in force", _ENTITY, CREATE),
+        Kind("review.band-closed", _REVIEW, "A band broke its promise and was closed", _ENTITY, UPDATE, Threat.HIGH),
         Kind("policy.proposed", _POLICY, "A security policy was put forward", _ENTITY, CREATE),
         Kind("policy.approved", _POLICY, "A security policy was put in force", _ENTITY, UPDATE),
         Kind("policy.rejected", _POLICY, "A security policy was turned down", _ENTITY, UPDATE),
