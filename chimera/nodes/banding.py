@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from chimera.core.contracts import ReviewPoint, TaskResult, Verdict
+from chimera.core.contracts import FIND_TOOLS, ReviewPoint, TaskResult, Verdict
 from chimera.core.ids import derived_id, digest
 from chimera.core.state import TeamState
 from chimera.nodes.context import Context
@@ -71,14 +71,15 @@ async def _judged(
         features=features,
         confidence=verdict.confidence,
         sure=verdict.outcome == "approve",
-        lasting=await _lasting(request.result, context),
+        lasting=await _lasting(state["mission_id"], request.result, context),
     )
 
 
-async def _lasting(result: TaskResult, context: Context) -> bool:
-    """Whether it made calls that may destroy; a tool that nobody knows any more may."""
-    used = {observed.capability for observed in result.observations}
+async def _lasting(mission_id: str, result: TaskResult, context: Context) -> bool:
+    """Whether it made calls that may destroy and that no human let through; a tool that nobody knows any more may."""
+    used = {observed.capability for observed in result.observations} - {FIND_TOOLS}
     if not used:
         return False
     known = {tool.name: tool for tool in await context.tools.named(used)}
-    return any(name not in known or known[name].destructive for name in used)
+    may_destroy = {name for name in used if name not in known or known[name].destructive}
+    return bool(may_destroy) and not may_destroy <= await context.bands.store.let_through(mission_id)

@@ -1,6 +1,6 @@
 """Certified bands in missions: what they let pass, what they never let pass, who looks blind, and the alarm.
 
-Humans' decisions are rows as the queue writes them; certificates are learnt from them by the code that the command uses.
+Humans' decisions are rows as the queue writes them; certificates are learnt by the code that the command uses.
 """
 
 from collections.abc import AsyncGenerator
@@ -123,8 +123,8 @@ async def test_claims_on_some_topics_go_to_a_human_whatever_the_confidence(stage
         assert (await swarm.run("go")).status == "done"
 
 
-async def test_what_may_destroy_passes_by_no_threshold(stage: "Stage", opened: Pool) -> None:
-    """The call itself waited for a human; what came of it does too, as long as no certificate covers it. Proves FR-704."""
+async def test_what_a_human_let_through_is_not_asked_about_twice(stage: "Stage", opened: Pool) -> None:
+    """Proves FR-704: with the answers of humans, and that without them it would have waited."""
     plan = stage.plan(stage.task(1, tools=["ledger__wipe"]))
     play = stage.play({"go": [plan]}, stage.steps("ledger__wipe"))
     async with stage.swarm(play, ledger=True) as swarm:
@@ -132,8 +132,31 @@ async def test_what_may_destroy_passes_by_no_threshold(stage: "Stage", opened: P
         (call,) = await pending(swarm, waiting)
         await swarm.answer(call.id, stage.decide())
         again = await swarm.resume(waiting.mission_id)
+        assert await swarm.app.context.bands.store.let_through(waiting.mission_id) == {"ledger__wipe"}
+        judged = await fetch(opened, "SELECT band FROM judgements WHERE mission_id = %s", (waiting.mission_id,))
+    assert (again.status, len(stage.effects())) == ("done", 1)
+    assert [row["band"] for row in judged] == ["threshold"]
+
+
+async def test_what_may_destroy_passes_by_no_threshold(
+    stage: "Stage", opened: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same mission, where nobody can be shown to have let the call through. Proves FR-704."""
+
+    async def nobody(_store: CalibrationStore, _mission: str) -> set[str]:
+        return set()
+
+    monkeypatch.setattr(CalibrationStore, "let_through", nobody)
+    play = stage.play(
+        {"go": [stage.plan(stage.task(1, tools=["ledger__wipe"]))]}, stage.steps("ledger__wipe"), confidence=1.0
+    )
+    async with stage.swarm(play, ledger=True) as swarm:
+        waiting = await swarm.run("go")
+        (call,) = await pending(swarm, waiting)
+        await swarm.answer(call.id, stage.decide())
+        again = await swarm.resume(waiting.mission_id)
         (item,) = await pending(swarm, waiting)
-    assert (again.status, len(stage.effects())) == ("waiting", 1)
+    assert (again.status, item.payload["kind"]) == ("waiting", "result")
     assert "may destroy" in item.reasons[0]
 
 
@@ -189,9 +212,8 @@ async def test_a_result_that_is_placed_again_stays_where_it_was(stage: "Stage", 
     async with stage.swarm(sure_of(stage, 0.95)) as swarm:
         alarm: BandKeeper = swarm.app.context.oversight.bands
         settings = swarm.app.settings.model_copy(update={"review_audit_share": 0.5})
-        one = Judged(
-            "0b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c99", str(mission["id"]), *WHERE, "p", Features(judge=0.95), 0.95, True, False
-        )  # fmt: skip
+        features, name = Features(judge=0.95), "0b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c99"
+        one = Judged(name, str(mission["id"]), *WHERE, "p", features, 0.95, sure=True, lasting=False)
         first = await Bands(store, settings, stage.clock, alarm, lambda: 0.1).place(one)
         again = await Bands(store, settings, stage.clock, alarm, lambda: 0.9).place(one)
     assert first.judgement == again.judgement

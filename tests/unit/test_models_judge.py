@@ -10,6 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.runtime import Runtime
 
+from chimera.core.clock import SystemClock
 from chimera.core.contracts import (
     Artifact,
     Budget,
@@ -32,6 +33,8 @@ from chimera.models.gate import Caller, Sent
 from chimera.models.scripted import ScriptedModel
 from chimera.nodes.context import Context
 from chimera.nodes.judge import GROUNDED, Judge, JudgeRequest, judge, verdict_of
+from chimera.review.calibration.bands import Alarm, Bands
+from chimera.review.calibration.store import CalibrationStore, Certificate, Judgement
 from chimera.tools.artifacts import ArtifactStore
 
 POST = Evidence(id="posts:1", text="AI: 12 posts", source="posts.csv")
@@ -217,6 +220,28 @@ async def test_a_judge_that_cannot_be_asked_approves_nothing() -> None:
 MISSION_ID = "0b9d5a52-9a5e-4a39-8e0b-4a8d2b6d0c11"
 
 
+class NoDatabase(CalibrationStore):
+    """Knows nothing and keeps nothing: no human ever decided anything, and there is no certificate."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def history(self, tenant: str, persona: str) -> tuple[int, int]:
+        return 0, 0
+
+    async def judgement(self, judgement_id: str) -> None:
+        return None
+
+    async def open_bands(self, tenant: str, point: str, topic: str) -> list[Certificate]:
+        return []
+
+    async def broken(self, tenant: str, point: str, topic: str) -> bool:
+        return False
+
+    async def keep(self, made: Judgement) -> Judgement:
+        return made
+
+
 async def judged_artifact(folder: Path, content: str, media_type: str) -> Verdict:
     bench = Bench()
     store = ArtifactStore(folder)
@@ -239,8 +264,10 @@ async def judged_artifact(folder: Path, content: str, media_type: str) -> Verdic
         "plan": {"tasks": [task.plain()]},
         "outcomes": {"t1": result.plain()},
         "wave": ["t1"],
+        "attempts": {"t1": 1},
     }
-    context = SimpleNamespace(**vars(bench.context), artifacts=store, record=record, judge=Judge())
+    bands = Bands(NoDatabase(), bench.context.settings, SystemClock(), cast("Alarm", None))
+    context = SimpleNamespace(**vars(bench.context), artifacts=store, record=record, judge=Judge(), bands=bands)
     update = await judge(cast("TeamState", state), Runtime(context=cast("Context", context)))
     assert recorded[0]["outcome"] == update["verdicts"]["t1"]["outcome"], "the verdict is on the record"
     return Verdict.model_validate(update["verdicts"]["t1"])

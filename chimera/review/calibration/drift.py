@@ -1,6 +1,6 @@
 """The alarm: has a certified band begun to break its promise, by what humans say of what passed?
 
-A bet against the promise. As long as errors are at most alpha of what passed, the fortune of whoever bets that there are
+A bet against the promise. As long as errors are at most alpha of what passed, the fortune of who bets that there are
 more is worth no more than it began with, and grows twentyfold at any time with a chance of at most one in twenty
 (Ville 1939). So every audit can be looked at as it comes.
 """

@@ -44,7 +44,7 @@ class Learnt:
 
 
 def learn(labelled: Sequence[Labelled], alpha: float = ALPHA, alpha_reject: float | None = None) -> Learnt:
-    """Teach and test. ``alpha_reject``: the share of what is sent back that may have been right; as ``alpha`` if None."""
+    """Teach and test. ``alpha_reject``: the share of what is sent back that may have been right; else ``alpha``."""
     fair = thinned(labelled)
     ordered = _one_feature(fair)
     teaching, tested = (fair, fair) if ordered else _split(fair)

@@ -188,14 +188,24 @@ class CalibrationStore:
             self.pool,
             "SELECT r.decision ->> 'action' AS action FROM judgements j JOIN reviews r ON r.id = j.review_id "
             "AND r.state = 'decided' WHERE j.certificate_id = %s AND j.audited "
-            f"ORDER BY r.decided_at, r.id LIMIT {AUDITS_MAX}",
-            (certificate.id,),
+            "ORDER BY r.decided_at, r.id LIMIT %s",
+            (certificate.id, AUDITS_MAX),
         )
         right = "approve" if certificate.side == "approve" else "reject"
         return [(row["action"] == "approve") != (right == "approve") for row in rows]
 
+    async def let_through(self, mission_id: str) -> set[str]:
+        """The tools of which humans let a call of a mission through."""
+        rows = await fetch(
+            self.pool,
+            "SELECT DISTINCT payload ->> 'capability' AS tool FROM reviews WHERE mission_id = %s AND state = 'decided' "
+            "AND payload ? 'capability' AND decision ->> 'action' IN ('approve', 'edit')",
+            (mission_id,),
+        )
+        return {row["tool"] for row in rows}
+
     async def history(self, tenant: str, persona: str) -> tuple[int, int]:
-        """Of the last results of a persona that humans decided about: how many they approved, and how many there were."""
+        """Of the last results of a persona that humans decided about: how many they approved, and how many it was."""
         row = await fetch_one(
             self.pool,
             "SELECT count(*) FILTER (WHERE action = 'approve') AS approved, count(*) AS seen FROM ("

@@ -1,6 +1,6 @@
 """Which results always go to a human, whatever anybody's confidence: claims on politics, health, money and law.
 
-By words and phrases, so that it can be read, runs in microseconds and errs to the side of asking. A single weak word is not
+By words and phrases, so that it can be read, is quick and errs to the side of asking. A single weak word is not
 enough: a feed says "market" or "court" in passing. ``chimera eval topics`` measures it.
 """
 
