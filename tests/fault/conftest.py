@@ -37,7 +37,8 @@ class Undertaker:
         command = {"command": sys.executable, "args": ["-I", "-S", str(LEDGER), str(self._effects)]}
         servers.write_text(json.dumps({"mcpServers": {"ledger": command}}), "utf-8")
         urls = {"database_url": database_url, "redis_url": redis_url}
-        settings = {"home": str(folder / "home"), "servers": str(servers), "auto_approve": 0.8, "review_audit_share": 0.0, **urls}
+        unasked = {"auto_approve": 0.8, "review_audit_share": 0.0}
+        settings = {"home": str(folder / "home"), "servers": str(servers), **unasked, **urls}
         self._common = {"settings": settings, "effects": str(self._effects), "turns": str(self._turns)}
         self._pids: list[int] = []
 
