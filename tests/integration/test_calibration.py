@@ -3,13 +3,18 @@
 Humans' decisions are rows as the queue writes them; certificates are learnt by the code that the command uses.
 """
 
+import asyncio
+import json
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from chimera import ChimeraSwarm
+from chimera.cli.main import app
 from chimera.core.contracts import MissionResult, ReviewItem
 from chimera.core.errors import GuardRejected
 from chimera.guards.bands import BandKeeper
@@ -218,3 +223,47 @@ async def test_a_result_that_is_placed_again_stays_where_it_was(stage: "Stage", 
         again = await Bands(store, settings, stage.clock, alarm, lambda: 0.9).place(one)
     assert first.judgement == again.judgement
     assert first.judgement.audited
+
+
+async def test_the_commands_certify_and_tell(
+    opened: Pool,
+    people: None,
+    shared_database_url: str,
+    endpoints: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """First why there is none, then a certificate, and a page with a plot in which names are text.
+
+    Proves FR-703 and FR-707.
+    """
+    monkeypatch.setenv("CHIMERA_DATABASE_URL", shared_database_url)
+    monkeypatch.setenv("CHIMERA_REDIS_URL", endpoints.redis_url)
+    monkeypatch.setenv("CHIMERA_HOME", str(tmp_path / "home"))
+
+    async def chimera(*arguments: str) -> Any:
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["review", *arguments, "--json"])
+        return done.exit_code, json.loads(done.stdout)
+
+    await decided(opened, count=60)
+    code, told = await chimera("calibrate", "--by", "ada")
+    assert (code, told["certificates"], "at least 90" in told["why"]["approve"]) == (0, [], True)
+    await decided(opened)
+    _, dry = await chimera("calibrate", "--dry-run")
+    assert (dry["certificates"], (await chimera("bands"))[1]["certificates"]) == ([], [])
+    _, told = await chimera("calibrate", "--by", "ada")
+    assert "approve" in {one["side"] for one in told["certificates"]}
+    code, refused = await chimera("calibrate", "--by", "mallory")
+    assert (code != 0, refused["error"]["code"]) == (True, "CH500")
+    _, bands = await chimera("bands")
+    assert {one["id"] for one in bands["certificates"]} == {one["id"] for one in told["certificates"]}
+    assert all(one["closed_at"] is None for one in bands["certificates"])
+    await fetch(opened, "UPDATE judgements SET topic = '<script>alert(1)</script>' WHERE random() < 0.2")
+    _, report = await chimera("report", "--html", str(tmp_path / "report.html"))
+    general = next(one for one in report["points"] if one["topic"] == "general")
+    assert all(one["low"] <= one["share"] <= one["high"] for one in general["bins"])
+    assert sum(one["count"] for one in general["bins"]) <= general["decided"]
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "<svg" in page
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page

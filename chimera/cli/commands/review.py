@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chimera.cli.attending import Showing
+from chimera.cli.commands.review_bands import bands_command, calibrate_command, report_command
 from chimera.cli.commands.review_work import (
     Grace,
     Version,
@@ -42,6 +43,9 @@ for name, command in {
     "undo": undo_command,
     "bulk": bulk_command,
     "guidance": guidance_command,
+    "bands": bands_command,
+    "calibrate": calibrate_command,
+    "report": report_command,
 }.items():
     app.command(name)(command)
 
