@@ -35,3 +35,11 @@ def missions_command(
     from chimera.evals.run import main_missions
 
     raise typer.Exit(main_missions(quick, json, html, json_file, update_baseline))
+
+
+@app.command("topics")
+def topics_command(json: Json = False) -> None:
+    """Ask which of the golden lines are about topics that always go to a human; fails when too many are missed."""
+    from chimera.evals.topics import main_topics
+
+    raise typer.Exit(main_topics(as_json=json))
