@@ -72,7 +72,8 @@
         ├── LoginRefused                  CH903  a wrong name or password
         ├── LoginBusy                     CH904  too many tries to log in
         ├── InvitationOver                CH905  an invitation that does not count
-        └── FormRefused                   CH906  a form that is not of this session
+        ├── FormRefused                   CH906  a form that is not of this session
+        └── SignOnFailed                  CH907  a provider of OpenID Connect
 
 Codes never change their meaning. A message is one line, holds no secret and no prompt text; ``context`` holds
 the ids that a log line needs. ``chimera errors`` prints this catalogue.
@@ -655,6 +656,14 @@ class FormRefused(RemoteAgentError):
 
     code = "CH906"
     remedy = "Load the page again, and repeat what you did."
+
+
+class SignOnFailed(RemoteAgentError):
+    """The provider of OpenID Connect cannot be used, or says what cannot be believed."""
+
+    code = "CH907"
+    remedy = "Try once more. If it stays, compare the oidc_ settings with what the provider has registered."
+    retryable = True
 
 
 def catalogue() -> list[type[ChimeraError]]:

@@ -85,6 +85,17 @@ class Settings(BaseSettings):
     server_calls_per_minute: PositiveInt = Field(default=600, description="requests of one principal to the server")
     server_session_idle_s: PositiveInt = Field(default=7_200, description="seconds without a request that end a login")
     server_session_s: PositiveInt = Field(default=43_200, description="seconds that a login lasts at most")
+    oidc_issuer: str | None = Field(default=None, description="provider of OpenID Connect that people may log in by")
+    oidc_client_id: str = Field(default="", description="what this installation is called there")
+    oidc_client_secret: SecretStr | None = Field(default=None, description="its secret there; none: a public client")
+    oidc_claim: str = Field(
+        default="email", description="claim of the provider that is the name of the principal here"
+    )
+    oidc_tenant: str = Field(default="default", description="tenant whose people log in by the provider")
+    oidc_title: str = Field(default="single sign-on", description="what the login page calls the provider")
+    server_url: str | None = Field(
+        default=None, description="address of the server as browsers see it, such as https://chimera.example.com"
+    )
     server_missions: PositiveInt = Field(default=16, description="missions that one principal may have running here")
     server_body_max_bytes: PositiveInt = Field(default=1_000_000, description="largest request that the server reads")
 

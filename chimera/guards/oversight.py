@@ -14,10 +14,12 @@ from chimera.guards.permissions.authorizer import Authorizer
 from chimera.guards.permissions.directory import Directory
 from chimera.guards.permissions.enrolling import Enrolment
 from chimera.guards.permissions.first import FirstStart
+from chimera.guards.permissions.identities import Identities
 from chimera.guards.permissions.keys import Keys
 from chimera.guards.permissions.people import People
 from chimera.guards.permissions.permitted import Permitted
 from chimera.guards.permissions.policies import shipped_policies
+from chimera.guards.permissions.tenants import Tenants
 from chimera.guards.policy.proposing import Proposals
 from chimera.guards.tool_changes import ToolChanges
 from chimera.review.calibration.store import CalibrationStore
@@ -42,6 +44,8 @@ class Oversight:
     enrolment: Enrolment
     keys: Keys
     accounts: Accounts
+    identities: Identities
+    tenants: Tenants
     permitted: Permitted
     incidents: Incidents
     proposals: Proposals
@@ -71,22 +75,27 @@ def oversee(
     )
     proposals = Proposals(pool, PolicyStore(pool, audit), reviews, audit, clock, new_id)
     tool_changes = ToolChanges(pool, PinStore(pool), reviews, audit, clock, new_id)
+    accounts = Accounts(
+        pool,
+        people,
+        principals,
+        audit,
+        clock,
+        idle=timedelta(seconds=settings.server_session_idle_s),
+        lasts=timedelta(seconds=settings.server_session_s),
+    )
+    identities = Identities(pool, people, principals, accounts, audit, clock, settings.oidc_tenant)
+    enrolment = Enrolment(people, principals, keys, [accounts.forget, identities.forget], audit, clock)
     return Oversight(
         first=first,
         principals=principals,
         directory=directory,
         people=people,
-        enrolment=Enrolment(people, principals, keys, audit, clock),
+        enrolment=enrolment,
         keys=Keys(pool, people, principals, keys, audit, clock),
-        accounts=Accounts(
-            pool,
-            people,
-            principals,
-            audit,
-            clock,
-            idle=timedelta(seconds=settings.server_session_idle_s),
-            lasts=timedelta(seconds=settings.server_session_s),
-        ),
+        accounts=accounts,
+        identities=identities,
+        tenants=Tenants(people, principals, enrolment, accounts),
         permitted=Permitted(authorizer, grants, clock, people=people),
         incidents=incidents,
         proposals=proposals,

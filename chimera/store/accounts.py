@@ -98,6 +98,22 @@ class AccountStore:
         )
         return cursor.rowcount
 
+    async def forget(self, connection: Connection, tenant: str, name: str) -> None:
+        """Delete in a transaction all that somebody logs in with."""
+        for table in ("account_sessions", "account_invitations", "accounts"):
+            await connection.execute(
+                f"DELETE FROM {table} WHERE (tenant, name) = (%s, %s)".encode(),  # noqa: S608 - constants
+                (tenant, name),
+            )
+
+    async def has_logins(self, tenant: str) -> tuple[set[str], dict[str, int]]:
+        """Who in a tenant has a password, and how many sessions each has, those that have ended too."""
+        rows = await fetch(self._pool, "SELECT name FROM accounts WHERE tenant = %s", (tenant,))
+        query = "SELECT name, count(*) AS sessions FROM account_sessions WHERE tenant = %s GROUP BY name"
+        return {row["name"] for row in rows}, {
+            row["name"]: row["sessions"] for row in await fetch(self._pool, query, (tenant,))
+        }
+
     async def invite(
         self, connection: Connection, digest: bytes, tenant: str, name: str, by: str, now: datetime, ends: datetime
     ) -> None:

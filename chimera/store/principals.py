@@ -70,6 +70,16 @@ class PrincipalStore:
         )
         return [_principal(row) for row in rows]
 
+    async def tenants(self, limit: int = 1_000) -> list[dict[str, Any]]:
+        """Every tenant: its ``tenant``, who is enrolled there as ``people`` and ``others``, and ``since`` when."""
+        return await fetch(
+            self._pool,
+            "SELECT tenant, count(*) FILTER (WHERE kind = 'human' AND removed_at IS NULL) AS people, "
+            "count(*) FILTER (WHERE kind <> 'human' AND removed_at IS NULL) AS others, min(enrolled_at) AS since "
+            "FROM principals GROUP BY tenant ORDER BY tenant LIMIT %s",
+            (limit,),
+        )
+
     async def has_had_people(self, tenant: str) -> bool:
         """Whether a human is or was enrolled in a tenant."""
         query = "SELECT 1 AS found FROM principals WHERE tenant = %s AND kind = 'human' LIMIT 1"

@@ -28,7 +28,7 @@ KEY = "sk-canary-Zq9keyQ9z"
 PASSWORD = "canary-Zq9passQ9z"
 MAY_BE_EMPTY = (
     "principals",
-    *("accounts", "account_sessions", "account_invitations"),
+    *("accounts", "account_sessions", "account_invitations", "account_identities"),
     "certificates",
     *("review_votes", "review_notes", "review_guidance"),
     *("effects", "reviews", "policies", "grants", "incidents", "quarantines", "audit_checkpoints"),

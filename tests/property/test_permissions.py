@@ -195,7 +195,7 @@ class Asker:
     """Requests of the shipped schema from a seed: every action, by and about whomever it can be."""
 
     VALUES: Mapping[str, Sequence[Any]] = {
-        "tenant": ["acme", "acme", "acme", "globex"],
+        "tenant": ["acme", "acme", "acme", "globex", "default", "default"],
         "threat": ["none", "low", "medium", "high", "critical", "mild"],
         "answer": ["approve", "reject", "edit", "maybe"],
         "kind": ["plan", "result", "give_up", "call", "other"],

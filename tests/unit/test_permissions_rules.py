@@ -99,6 +99,7 @@ OF_PEOPLE = [
     ("tools.change", TENANT),
     ("principal.key", SOMEBODY),
     ("guidance.change", TENANT),
+    ("principal.read", TENANT),
 ]
 MAY = {
     ("worker", "tool.call", TOOL),
@@ -113,6 +114,7 @@ MAY = {
     ("reviewer", "guidance.change", TENANT),
     *(("security-officer", *one) for one in OF_PEOPLE if one[0].startswith(("policy.", "incident."))),
     ("auditor", "audit.export", TENANT),
+    *((who, "principal.read", TENANT) for who in ("security-officer", "auditor")),
     *((who, "policy.propose", POLICY) for who in ("operator", "reviewer", "security-officer", "auditor")),
     *((who, "review.read", REVIEW) for who in ("operator", "reviewer", "security-officer", "auditor", "scheduler")),
     *((who, "tools.search", TENANT) for who in ("operator", "reviewer", "security-officer", "auditor", "scheduler")),
@@ -134,6 +136,19 @@ def test_a_role_may_do_what_is_written_and_nothing_else(ask: Ask, who: str) -> N
     for action in [*ACTIONS, "unheard.of"]:
         for resource in RESOURCES:
             assert bool(ask(who, action, resource)) is ((who, action, resource) in MAY), (who, action, resource)
+
+
+@pytest.mark.parametrize("role", PEOPLE)
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+def test_only_operators_of_the_first_tenant_begin_others(clock: ManualClock, role: str, tenant: str) -> None:
+    """Proves FR-762: of the roles, and of the tenants."""
+    directory = Directory(shipped_model())
+    directory.enroll(Kind.HUMAN, "somebody", [role], tenant=tenant)
+    about = Entity(Uid("Tenant", tenant), {"tenant": tenant})
+    ruling = Authorizer(shipped_policies(), directory, clock).allowed(
+        "somebody", "tenant.manage", about, {**BASE, "tenant": tenant}
+    )
+    assert bool(ruling) is ((role, tenant) == ("operator", "default"))
 
 
 OPERATOR = Entity(Uid("Human", "operator"), {"tenant": "acme"}, [Uid("HumanRole", "operator")])

@@ -18,7 +18,7 @@ from chimera.guards.permissions.people import People
 from chimera.models.limits import LocalBuckets
 from chimera.store.accounts import AccountStore
 from chimera.store.audit import AuditLog
-from chimera.store.postgres import Pool
+from chimera.store.postgres import Connection, Pool
 from chimera.store.principals import Principal, PrincipalStore
 
 PASSWORD_LEAST, PASSWORD_MOST = 12, 200
@@ -73,16 +73,15 @@ class Accounts:
         Raises:
             GuardRejected: ``by`` may not. InputError: no human of that name is enrolled.
         """
-        await self._people.look(tenant, by)  # the local user is there from the first look on
-        found = await self._principals.find(tenant, name)
-        target = self._people.entity(found) if found is not None and found.enrolled else None
-        if found is None or target is None or found.kind != "human":
-            raise InputError(f"no human is enrolled as {name[:60]!r}", remedy="`chimera principal ls` says who is.")
-        await self._people.require(by, "principal.key", target, tenant)
+        return await self.written(await self._may(name, by, tenant), by)
+
+    async def written(self, person: Principal, by: str) -> str:
+        """An invitation of somebody, for whom it was asked before whether ``by`` may invite him."""
+        tenant, name = person.tenant, person.name
         token, now = _text(secrets.token_bytes(32)), self._clock.now()
         async with self._pool.connection() as connection, connection.transaction():
             await self.store.invite(connection, _digest(token), tenant, name, by[:200], now, now + INVITED_FOR)
-            await self._audit.append_within(connection, found.told("principal.invited", by[:200]))
+            await self._audit.append_within(connection, person.told("principal.invited", by[:200]))
         return token
 
     async def invited(self, token: str) -> tuple[str, str]:
@@ -137,12 +136,32 @@ class Accounts:
                 if failures == 1 or failures % 5 == 0:  # a guesser must not fill the record
                     await self._tell_refused(tenant, name, failures)
             raise LoginRefused("name or password is wrong")
-        person = await self._enrolled(tenant, name)
+        return await self.vouched(await self._enrolled(tenant, name), by="password")
+
+    async def vouched(self, person: Principal, *, by: str) -> Login:
+        """Begin a session of somebody whose identity was just proven. ``by``: what proved it, for the record."""
         token = _text(secrets.token_bytes(32))
         async with self._pool.connection() as connection, connection.transaction():
-            await self.store.began(connection, _digest(token), tenant, name, now)
-            await self._audit.append_within(connection, person.told("principal.logged-in", name))
+            await self.store.began(connection, _digest(token), person.tenant, person.name, self._clock.now())
+            await self._audit.append_within(connection, person.told("principal.logged-in", person.name, by=by))
         return Login(person, token)
+
+    async def forget(self, connection: Connection, tenant: str, name: str) -> None:
+        """Forget in a transaction the password, the sessions and the invitations of somebody."""
+        await self.store.forget(connection, tenant, name)
+
+    async def end_all(self, name: str, by: str, *, tenant: str = "default") -> int:
+        """End all sessions of somebody, wherever he is logged in; how many there were.
+
+        Raises:
+            GuardRejected: ``by`` may not. InputError: nobody of that name is enrolled.
+        """
+        found = await self._may(name, by, tenant)
+        async with self._pool.connection() as connection, connection.transaction():
+            ended = await self.store.end_all(connection, tenant, name)
+            if ended:
+                await self._audit.append_within(connection, found.told("principal.logged-out", by[:200], sessions=ended))
+        return ended
 
     async def known(self, token: str) -> Login | None:
         """Who is logged in with that, as the tables have it at this moment; None when nobody is."""
@@ -164,6 +183,15 @@ class Accounts:
             person = await self._principals.find(ended.tenant, ended.name)
             if person is not None:
                 await self._audit.append_within(connection, person.told("principal.logged-out", ended.name))
+
+    async def _may(self, name: str, by: str, tenant: str) -> Principal:
+        await self._people.look(tenant, by)  # the local user is there from the first look on
+        found = await self._principals.find(tenant, name)
+        target = self._people.entity(found) if found is not None and found.enrolled else None
+        if found is None or target is None or found.kind != "human":
+            raise InputError(f"no human is enrolled as {name[:60]!r}", remedy="`chimera principal ls` says who is.")
+        await self._people.require(by, "principal.key", target, tenant)
+        return found
 
     async def _enrolled(self, tenant: str, name: str) -> Principal:
         person = await self._principals.find(tenant, name)

@@ -1,7 +1,7 @@
 """Enrolling humans, services and peers, and removing them: asked of the policies, and on the record."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from chimera.core.clock import Clock
@@ -10,21 +10,33 @@ from chimera.guards.permissions.first import OPERATOR
 from chimera.guards.permissions.people import People, kind_named
 from chimera.store.audit import AuditLog
 from chimera.store.keys import KeyStore
+from chimera.store.postgres import Connection
 from chimera.store.principals import FULL_REPUTATION, Principal, PrincipalKind, PrincipalStore, named
 from chimera.store.values import as_stored
 
 NAME_MAX = 200
 _OF_MACHINES = ("agent:", "pool:", "team:", "tool:", "task:")
 """How the names of what runs in missions begin; nobody who is enrolled may be taken for one of those."""
+Forget = Callable[[Connection, str, str], Awaitable[None]]
+"""Forgets in a transaction what somebody of a tenant logs in with."""
 
 
 class Enrolment:
     """Changes who there is in a tenant."""
 
-    def __init__(self, people: People, store: PrincipalStore, keys: KeyStore, audit: AuditLog, clock: Clock) -> None:
+    def __init__(
+        self,
+        people: People,
+        store: PrincipalStore,
+        keys: KeyStore,
+        logins: Sequence[Forget],
+        audit: AuditLog,
+        clock: Clock,
+    ) -> None:
         self._people = people
         self._store = store
         self._keys = keys
+        self._logins = logins
         self._audit = audit
         self._clock = clock
 
@@ -73,7 +85,7 @@ class Enrolment:
         return wanted
 
     async def remove(self, name: str, by: str, *, tenant: str = "default", reason: str = "") -> Principal:
-        """Remove somebody: from then on he may do nothing, and no key of his counts, now or when he comes back.
+        """Remove somebody: he may do nothing from then on, and no key, password or session of his ever counts again.
 
         What he decided stays on the record.
 
@@ -93,6 +105,8 @@ class Enrolment:
             gone = replace(before, removed_at=self._clock.now(), removed_by=by[:NAME_MAX])
             _check_left([*(one for one in there if one.name != name), gone], there)
             await self._store.write(connection, gone)
+            for forget in self._logins:
+                await forget(connection, tenant, name)
             revoked = await self._keys.revoke_all(connection, tenant, name, by[:NAME_MAX], self._clock.now())
             more = {"reason": reason[:4_000]} if reason else {}
             await self._audit.append_within(
