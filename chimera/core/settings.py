@@ -88,9 +88,7 @@ class Settings(BaseSettings):
     oidc_issuer: str | None = Field(default=None, description="provider of OpenID Connect that people may log in by")
     oidc_client_id: str = Field(default="", description="what this installation is called there")
     oidc_client_secret: SecretStr | None = Field(default=None, description="its secret there; none: a public client")
-    oidc_claim: str = Field(
-        default="email", description="claim of the provider that is the name of the principal here"
-    )
+    oidc_claim: str = Field(default="email", description="claim of the provider that is the name of the principal here")
     oidc_tenant: str = Field(default="default", description="tenant whose people log in by the provider")
     oidc_title: str = Field(default="single sign-on", description="what the login page calls the provider")
     server_url: str | None = Field(

@@ -106,13 +106,16 @@ class AccountStore:
                 (tenant, name),
             )
 
-    async def has_logins(self, tenant: str) -> tuple[set[str], dict[str, int]]:
-        """Who in a tenant has a password, and how many sessions each has, those that have ended too."""
-        rows = await fetch(self._pool, "SELECT name FROM accounts WHERE tenant = %s", (tenant,))
-        query = "SELECT name, count(*) AS sessions FROM account_sessions WHERE tenant = %s GROUP BY name"
-        return {row["name"] for row in rows}, {
-            row["name"]: row["sessions"] for row in await fetch(self._pool, query, (tenant,))
-        }
+    async def logins(self, tenant: str, since: datetime, seen_since: datetime) -> tuple[set[str], dict[str, int]]:
+        """Who in a tenant has a password, and how many sessions each has that began and were seen late enough."""
+        passwords = await fetch(self._pool, "SELECT name FROM accounts WHERE tenant = %s", (tenant,))
+        sessions = await fetch(
+            self._pool,
+            "SELECT name, count(*) AS sessions FROM account_sessions WHERE tenant = %s AND began_at > %s "
+            "AND seen_at > %s GROUP BY name",
+            (tenant, since, seen_since),
+        )
+        return {row["name"] for row in passwords}, {row["name"]: row["sessions"] for row in sessions}
 
     async def invite(
         self, connection: Connection, digest: bytes, tenant: str, name: str, by: str, now: datetime, ends: datetime

@@ -123,9 +123,7 @@ class Accounts:
             LoginRefused: name or password is wrong; which, nobody is told. LoginBusy: too many tries; its context
             ``wait_s`` says how long to wait.
         """
-        wait = await self._tries.take(f"login {address}", TRIES_PER_MINUTE, 0, 0, 60_000 * 10 // TRIES_PER_MINUTE)
-        if wait:
-            raise LoginBusy("too many tries", wait_s=wait)
+        await self.admit(address)
         now, account = self._clock.now(), await self.store.find(tenant, name)
         if account is not None and account.closed_till is not None and account.closed_till > now:
             wait = (account.closed_till - now).total_seconds()
@@ -138,6 +136,16 @@ class Accounts:
             raise LoginRefused("name or password is wrong")
         return await self.vouched(await self._enrolled(tenant, name), by="password")
 
+    async def admit(self, address: str) -> None:
+        """Count a try to log in from an address, for whatever name and in whatever way.
+
+        Raises:
+            LoginBusy: there were too many; its context ``wait_s`` says how long to wait.
+        """
+        wait = await self._tries.take(f"login {address}", TRIES_PER_MINUTE, 0, 0, 60_000 * 10 // TRIES_PER_MINUTE)
+        if wait:
+            raise LoginBusy("too many tries", wait_s=wait)
+
     async def vouched(self, person: Principal, *, by: str) -> Login:
         """Begin a session of somebody whose identity was just proven. ``by``: what proved it, for the record."""
         token = _text(secrets.token_bytes(32))
@@ -145,6 +153,11 @@ class Accounts:
             await self.store.began(connection, _digest(token), person.tenant, person.name, self._clock.now())
             await self._audit.append_within(connection, person.told("principal.logged-in", person.name, by=by))
         return Login(person, token)
+
+    async def logins(self, tenant: str) -> tuple[set[str], dict[str, int]]:
+        """Who in a tenant has a password, and in how many browsers each is logged in now."""
+        now = self._clock.now()
+        return await self.store.logins(tenant, now - self._lasts, now - self._idle)
 
     async def forget(self, connection: Connection, tenant: str, name: str) -> None:
         """Forget in a transaction the password, the sessions and the invitations of somebody."""
@@ -160,7 +173,9 @@ class Accounts:
         async with self._pool.connection() as connection, connection.transaction():
             ended = await self.store.end_all(connection, tenant, name)
             if ended:
-                await self._audit.append_within(connection, found.told("principal.logged-out", by[:200], sessions=ended))
+                await self._audit.append_within(
+                    connection, found.told("principal.logged-out", by[:200], sessions=ended)
+                )
         return ended
 
     async def known(self, token: str) -> Login | None:

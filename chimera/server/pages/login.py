@@ -87,7 +87,7 @@ class LoginPage:
 
     def _in(self, request: Request, login: Login, target: str) -> Response:
         response = RedirectResponse(target, 303, HEADERS)
-        keep(response, request, login, self._shell.app.settings.server_session_s)
+        keep(response, login, self._shell.app.settings.server_session_s, safe=self._shell.is_safe(request))
         return response
 
     def _again(self, request: Request, template: str, error: ChimeraError, **shown: object) -> Response:

@@ -22,6 +22,7 @@ from chimera.core.errors import (
     InvitationOver,
     LoginBusy,
     LoginRefused,
+    SignOnFailed,
     StoreError,
 )
 from chimera.server.keeper import Keeper
@@ -44,6 +45,7 @@ _STATUS: tuple[tuple[type[ChimeraError], int], ...] = (
     (LoginRefused, 403),
     (InvitationOver, 410),
     (FormRefused, 403),
+    (SignOnFailed, 502),
     (GuardRejected, 403),
     (ConflictError, 409),
     (InputError, 422),
@@ -99,12 +101,22 @@ class Shell:
                 visitor=known,
                 sections=sections,
                 asks=self.visitors.asks,
+                sign_on=self.app.settings.oidc_title if self.app.settings.oidc_issuer else None,
                 path=request.url.path,
                 whole="hx-request" not in request.headers,
                 **shown,
             )
         )
         return HTMLResponse(text, status, HEADERS)
+
+    def origin(self, request: Request) -> str:
+        """How browsers call this server: as the settings say, else as this request did (``Doors`` knows its name)."""
+        named = self.app.settings.server_url
+        return named.rstrip("/") if named else f"{request.url.scheme}://{request.headers['host']}"
+
+    def is_safe(self, request: Request) -> bool:
+        """Whether browsers come over TLS, so that cookies never go without it."""
+        return self.origin(request).startswith("https://")
 
     def reading(self, endpoint: Shown) -> Endpoint:
         """A page that only shows: whoever is not logged in is sent to do so."""

@@ -81,7 +81,6 @@ async def check_form(request: Request, known: Visitor) -> None:
         raise FormRefused("this request does not come from a page of yours")
 
 
-def keep(response: Response, request: Request, login: Login, lasts_s: int) -> None:
+def keep(response: Response, login: Login, lasts_s: int, *, safe: bool) -> None:
     """Give the browser its session. Links from elsewhere keep it (``lax``); what other sites send does not."""
-    secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, login.token, max_age=lasts_s, httponly=True, samesite="lax", secure=secure, path="/")
+    response.set_cookie(COOKIE, login.token, max_age=lasts_s, httponly=True, samesite="lax", secure=safe, path="/")

@@ -111,8 +111,12 @@ KINDS: Mapping[str, Kind] = {
         Kind("principal.password-set", _PRINCIPAL, "Somebody chose a password", _ENTITY, UPDATE),
         Kind("principal.logged-in", _PRINCIPAL, "Somebody logged in to the pages", _ENTITY, READ),
         Kind("principal.logged-out", _PRINCIPAL, "Somebody logged out of the pages", _ENTITY, READ),
-        Kind("principal.identity-bound", _PRINCIPAL, "Somebody logged in by a provider the first time", _ENTITY, UPDATE),
-        Kind("principal.identity-forgotten", _PRINCIPAL, "Who somebody is at a provider was forgotten", _ENTITY, UPDATE),
+        Kind(
+            "principal.identity-bound", _PRINCIPAL, "Somebody logged in by a provider the first time", _ENTITY, UPDATE
+        ),
+        Kind(
+            "principal.identity-forgotten", _PRINCIPAL, "Who somebody is at a provider was forgotten", _ENTITY, UPDATE
+        ),
         Kind("principal.login-refused", _PRINCIPAL, "Somebody was guessing a password", _ENTITY, READ, Threat.LOW),
         Kind("principal.key-revoked", _PRINCIPAL, "A key to call the server was revoked", _ENTITY, DELETE),
         Kind("server.called", _SERVER, "Somebody called the server", Ocsf.API_ACTIVITY, OTHER),
