@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     oidc_tenant: str = Field(default="default", description="tenant whose people log in by the provider")
     oidc_title: str = Field(default="single sign-on", description="what the login page calls the provider")
     server_url: str | None = Field(
-        default=None, description="address of the server as browsers see it, such as https://chimera.example.com"
+        default=None,
+        pattern=r"^https?://[^/@?#\s]+/?$",
+        description="address of the server as browsers see it, such as https://chimera.example.com",
     )
     server_missions: PositiveInt = Field(default=16, description="missions that one principal may have running here")
     server_body_max_bytes: PositiveInt = Field(default=1_000_000, description="largest request that the server reads")

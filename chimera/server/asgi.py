@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -101,7 +102,17 @@ def address_of(settings: Settings, host: str, port: int, everybody: Caller | Non
     named = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host]  # noqa: S104 - not bound here
     hosts = [*LOOPBACK, *named, *settings.server_hosts]
     own = [f"http://{name}:{port}" for name in (*LOOPBACK, *named)]
-    return Address(hosts, [*own, *settings.server_origins], everybody)
+    return _known_as(settings, hosts, own, everybody)
+
+
+def _known_as(settings: Settings, hosts: Sequence[str], own: Sequence[str], everybody: Caller | None = None) -> Address:
+    """What browsers call the server (``server_url``) is one of its names, and the origin of its own pages."""
+    parts = urlsplit(settings.server_url or "")
+    if not parts.hostname:
+        return Address(hosts, [*own, *settings.server_origins], everybody)
+    return Address(
+        [*hosts, parts.netloc], [*own, f"{parts.scheme}://{parts.netloc}", *settings.server_origins], everybody
+    )
 
 
 def create_app() -> Starlette:
@@ -113,6 +124,4 @@ def create_app() -> Starlette:
         ConfigError: the settings cannot work.
     """
     settings = load_settings()
-    return compose(
-        settings, lambda: open_app(settings), Address([*LOOPBACK, *settings.server_hosts], settings.server_origins)
-    )
+    return compose(settings, lambda: open_app(settings), _known_as(settings, [*LOOPBACK, *settings.server_hosts], []))

@@ -109,7 +109,8 @@ def test_a_key_that_is_not_published_is_asked_for(keys: KeySet) -> None:
 
 def test_a_weak_key_and_a_secret_are_no_keys(keys: KeySet) -> None:
     assert {key.kid for key in keys} == {"rsa", "ec", "okp"}
-    for document in ({"keys": [SMALL, {"kty": "oct", "k": "AAAA"}]}, {}, [], {"keys": 1}):
+    documents: list[Any] = [{"keys": [SMALL, {"kty": "oct", "k": "AAAA"}]}, {}, [], {"keys": 1}]
+    for document in documents:
         with pytest.raises(SignOnFailed):
             keys_of(document)
 

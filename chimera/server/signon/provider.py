@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -176,7 +177,8 @@ async def _fetched(url: str, form: dict[str, str] | None = None, headers: dict[s
     try:
         async with asyncio.timeout(_WITHIN_S), httpx.AsyncClient(timeout=_WITHIN_S) as client:
             asked = {"Accept": "application/json", **(headers or {})}
-            async with client.stream("GET" if form is None else "POST", url, data=form, headers=asked) as answer:
+            request = client.build_request("GET" if form is None else "POST", url, data=form, headers=asked)
+            async with aclosing(await client.send(request, stream=True)) as answer:
                 read = bytearray()
                 async for part in answer.aiter_bytes():
                     read += part

@@ -176,7 +176,7 @@ async def test_the_provider_is_asked_again_for_a_key_that_is_new(provider: "Open
 
     provider.who = "s-ann", "ann@example.com"
     assert await comes_back() == "s-ann"
-    provider.signer = ECKey.generate_key("P-256", {"kid": provider.key.kid})
+    provider.signer = ECKey.generate_key("P-256", {"kid": "first"})
     with pytest.raises(SignOnFailed, match="BadSignature"):
         await comes_back()
     provider.signer, provider.key = None, ECKey.generate_key("P-256", {"kid": "second"})
