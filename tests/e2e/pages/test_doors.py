@@ -141,6 +141,18 @@ def test_a_login_leads_to_a_path_of_ours(client: Callable[[], httpx.Client], joi
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
+def test_who_logs_out_is_out_everywhere_he_wants(client: Callable[[], httpx.Client], joined: Visitor) -> None:
+    one = joined("leaving")
+    other = client()
+    assert other.post("/login", data={"name": "leaving", "password": PASSWORD}).status_code == 303
+    token = one.cookies["chimera_session"]
+    assert one.post("/logout", data={"csrf": csrf(one), "everywhere": "yes"}).status_code == 303
+    assert other.get("/reviews").status_code == 303
+    again = client()
+    again.cookies.set("chimera_session", token)
+    assert again.get("/reviews").status_code == 303
+
+
 def test_guessing_is_slow_and_tells_no_names(client: Callable[[], httpx.Client], joined: Visitor) -> None:
     before = joined("guessed")
     one = client()
@@ -153,18 +165,6 @@ def test_guessing_is_slow_and_tells_no_names(client: Callable[[], httpx.Client],
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert one.post("/login", data={"name": "guessed", "password": PASSWORD}).status_code == 429
     assert before.get("/reviews").status_code == 200  # whoever is logged in stays so
-
-
-def test_who_logs_out_is_out_everywhere_he_wants(client: Callable[[], httpx.Client], joined: Visitor) -> None:
-    one = joined("leaving")
-    other = client()
-    assert other.post("/login", data={"name": "leaving", "password": PASSWORD}).status_code == 303
-    token = one.cookies["chimera_session"]
-    assert one.post("/logout", data={"csrf": csrf(one), "everywhere": "yes"}).status_code == 303
-    assert other.get("/reviews").status_code == 303
-    again = client()
-    again.cookies.set("chimera_session", token)
-    assert again.get("/reviews").status_code == 303
 
 
 def test_an_invitation_counts_once_and_a_password_has_to_be_good(
