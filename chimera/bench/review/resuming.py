@@ -7,11 +7,8 @@ checkpoint with which the thread begins. Both times are of this machine's clock.
 """
 
 import asyncio
-import os
 import shutil
-import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator
@@ -20,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from chimera.bench.review.installation import START_S, environment_of, served
 from chimera.core.clock import SystemClock
 from chimera.core.contracts import Mission, ReviewDecision
 from chimera.core.errors import StoreError
@@ -38,7 +36,7 @@ from chimera.store.principals import Principal, PrincipalStore
 
 GOALS: dict[str, Goal] = {"resume_p95_ms": ("<=", 1_000.0), "resume_missing": ("==", 0)}
 _GOAL = "Find what is rising and write a short briefing with sources"
-_START_S, _STEP_S, _LOOK_S, _PAUSE_S = 120.0, 60.0, 0.02, 0.3
+_STEP_S, _LOOK_S, _PAUSE_S = 60.0, 0.02, 0.3
 _FIRST_STEP = """
     SELECT min(checkpoint ->> 'ts') AS at FROM checkpoints
     WHERE thread_id LIKE %s AND (metadata ->> 'step')::int >= 1
@@ -52,7 +50,7 @@ async def resuming(quick: bool) -> tuple[dict[str, float], dict[str, Goal], dict
         StoreError: the embedded servers, or the server, cannot be started.
     """
     count = 8 if quick else 60
-    async with _installation(count) as (pool, environment, home), _served(environment, home):
+    async with _installation(count) as (pool, environment, home), served(environment, home):
         items = await _waiting(pool, count)
         took = [await _one(pool, mission, item) for mission, item in items]
     found = sorted(one for one in took if one is not None)
@@ -96,7 +94,7 @@ async def _waiting(pool: Pool, count: int) -> list[tuple[str, str]]:
     Raises:
         StoreError: they are not asked in time.
     """
-    until = time.monotonic() + _START_S
+    until = time.monotonic() + START_S
     query = (
         "SELECT m.id::text AS mission, r.id::text AS item FROM missions AS m JOIN reviews AS r ON r.mission_id = m.id "
         "WHERE m.status = 'waiting' AND r.state = 'open' ORDER BY r.created_at"
@@ -119,7 +117,7 @@ async def _installation(count: int) -> AsyncGenerator[tuple[Pool, dict[str, str]
         async with open_pool(endpoints.database_url, 8) as pool:
             await migrate(pool)
             await _recorded(pool, endpoints, await asyncio.to_thread(_feed, home), count)
-            yield pool, _environment(home, endpoints), home
+            yield pool, environment_of(home, endpoints), home
     finally:
         try:
             await servers.purge(force=True)
@@ -146,37 +144,3 @@ def _feed(home: Path) -> Path:
     path = home / "posts.csv"
     path.write_text("\n".join(lines), "utf-8")
     return path
-
-
-def _environment(home: Path, endpoints: Endpoints) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CHIMERA_")}
-    urls = {"CHIMERA_DATABASE_URL": endpoints.database_url, "CHIMERA_REDIS_URL": endpoints.redis_url}
-    return {**kept, **urls, "CHIMERA_HOME": str(home)}
-
-
-@asynccontextmanager
-async def _served(environment: dict[str, str], home: Path) -> AsyncGenerator[None]:
-    """A running ``chimera serve``.
-
-    Raises:
-        StoreError: it does not start.
-    """
-    with (home / "serve.txt").open("wb") as said:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "chimera", "serve", "--port", "0", "--no-auth", "--json",
-            env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=said,
-        )  # fmt: skip
-    try:
-        async with asyncio.timeout(_START_S):
-            if process.stdout is None or not await process.stdout.readline():
-                raise StoreError("`chimera serve` does not start")
-        yield
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                async with asyncio.timeout(30.0):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()

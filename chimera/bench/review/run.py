@@ -7,6 +7,7 @@ from typing import Any
 
 from chimera.bench.review.certified import certified
 from chimera.bench.review.hammer import hammer
+from chimera.bench.review.page import page
 from chimera.bench.review.resuming import resuming
 from chimera.core.clock import SystemClock
 from chimera.core.errors import InputError
@@ -15,7 +16,7 @@ from chimera.core.figures import Goal, Measured, machine, report
 NAME = "review"
 Part = Callable[[bool], Awaitable[tuple[dict[str, float], dict[str, Goal], dict[str, Any]]]]
 """Of whether it is the quick run: figures, goals and conditions."""
-PARTS: Mapping[str, Part] = {"certified": certified, "hammer": hammer, "resuming": resuming}
+PARTS: Mapping[str, Part] = {"certified": certified, "hammer": hammer, "resuming": resuming, "page": page}
 _VERSIONS = ("chimera-swarm", "numpy", "scipy", "scikit-learn", "psycopg")
 
 
