@@ -11,7 +11,7 @@ from chimera.review.priority import Priority, priority_of
 from chimera.review.queue import Asked, asked_of
 from chimera.store.postgres import Pool, fetch
 
-LIMIT_MAX = 1_000
+LIMIT_MAX = 2_000
 _SHOWN = """
     SELECT r.*, clock_timestamp() AS at, claimed_until > clock_timestamp() AS is_claimed,
         acts_at > clock_timestamp() AND taken_at IS NULL AND NOT late AS can_be_undone,

@@ -97,13 +97,15 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target !== rows) return;
   const asked = rows.dataset.now === "1";
   delete rows.dataset.now;
-  const ids = [...event.detail.xhr.responseText.matchAll(/id="(q-[0-9a-f-]+)"/g)].map((one) => one[1]);
-  const shown = [...rows.querySelectorAll(".item")].map((one) => one.id);
-  const same = ids.length === shown.length && ids.every((id, at) => id === shown[at]);
-  if (!asked && !same && rows.matches(":hover")) {
-    for (const id of shown) if (!ids.includes(id)) document.getElementById(id)?.remove();
+  const found = [...event.detail.xhr.responseText.matchAll(/id="(q-[0-9a-f-]+)"[^>]*data-mark="(\w+)"/g)];
+  const shown = [...rows.querySelectorAll(".item")];
+  const same = found.length === shown.length && found.every(([, id, mark], at) => id === shown[at].id && mark === shown[at].dataset.mark);
+  if (same && found.length) { event.detail.shouldSwap = false; return; }
+  if (!asked && rows.matches(":hover")) {
+    const ids = new Set(found.map(([, id]) => id));
+    for (const row of shown) if (!ids.delete(row.id)) row.remove();
     counted();
-    if (ids.some((id) => !shown.includes(id)) && news) news.hidden = false;
+    if (ids.size && news) news.hidden = false;
     event.detail.shouldSwap = false;
   }
 });
@@ -130,13 +132,23 @@ function choose(row, { open = true } = {}) {
   if (open) link.click();
 }
 
+// One listener for all rows: thousands of them cost nothing when they come and go.
 rows?.addEventListener("click", (event) => {
   const row = event.target.closest(".item");
   if (!row) return;
-  if (event.target.closest("a.open")) { chosen()?.classList.remove("chosen"); chosenId = row.id; row.classList.add("chosen"); }
-  const reject = event.target.closest("[data-reject]");
-  if (reject) { choose(row); focusReason(reject.dataset.reject); }
+  if (event.target.closest("[data-approve]")) approve(row);
+  else if (event.target.closest("[data-reject]")) { choose(row); focusReason(row.dataset.item); }
+  else if (event.target.closest("a.open") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
+    event.preventDefault();
+    choose(row, { open: false });
+    htmx.ajax("GET", `/reviews/${row.dataset.item}`, { target: "#card", swap: "innerHTML show:none" });
+  }
 });
+
+function approve(row) {
+  const values = { action: "approve", version: row.dataset.version };
+  htmx.ajax("POST", `/reviews/${row.dataset.item}/decide`, { values, target: row, swap: "outerHTML" });
+}
 
 function focusReason(item) {
   const wait = (tries) => {
@@ -152,7 +164,7 @@ function answer(action) {
   const item = form?.closest("[data-item]").dataset.item;
   const row = chosen();
   if (form && (!row || row.dataset.item === item)) $(`button[value="${action}"]`, form)?.click();
-  else if (row && action === "approve") $(".acts .good", row)?.click();
+  else if (row && action === "approve") approve(row);
 }
 
 document.addEventListener("click", (event) => {
