@@ -34,7 +34,8 @@ from chimera.store.principals import Principal, PrincipalKind, PrincipalStore
 
 keep_recursion_limit()  # as in every process that pays
 
-for name in [name for name in os.environ if name.startswith("CHIMERA_") and name != "CHIMERA_DATA"]:
+OF_TESTS = ("CHIMERA_DATA", "CHIMERA_SCREENSHOTS")
+for name in [name for name in os.environ if name.startswith("CHIMERA_") and name not in OF_TESTS]:
     del os.environ[name]  # a developer's own settings must not decide what the tests see
 os.environ |= {
     "DEEPEVAL_TELEMETRY_OPT_OUT": "YES",
