@@ -10,15 +10,23 @@ import hmac
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 from joserfc.jwt import encode
+from pydantic import ValidationError
+from starlette.responses import Response
 
 from chimera.core.errors import SignOnFailed
+from chimera.core.settings import Settings
+from chimera.guards.permissions.accounts import Login
+from chimera.server.asgi import address_of
+from chimera.server.pages.visitors import keep
 from chimera.server.signon.going import Going
 from chimera.server.signon.token import UnknownKey, claims_of, identity_of, keys_of
+from chimera.store.principals import Principal
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RSA = RSAKey.generate_key(2_048, {"kid": "rsa"})
@@ -181,3 +189,26 @@ def test_a_cookie_that_was_not_written_here_is_none(cookie: str) -> None:
 
 def test_a_long_way_back_is_left_out() -> None:
     assert Going.begin("/" * 501).to == ""
+
+
+def test_the_address_that_browsers_see_is_one_of_the_server(tmp_path: Path) -> None:
+    """Proves FR-745: with its host and origin, beside loopback; nothing else is an address."""
+    settings = Settings.model_validate({"home": tmp_path, "server_url": "https://chimera.example.com:8443/"})
+    address = address_of(settings, "127.0.0.1", 8321)
+    assert "chimera.example.com:8443" in address.hosts
+    assert "chimera.example.com" not in address.hosts
+    assert "https://chimera.example.com:8443" in address.origins
+    assert "http://127.0.0.1:8321" in address.origins
+    for url in ("chimera.example.com", "ftp://a", "https://a/b", "https://u@a", "https://a?b", "https://a b"):
+        with pytest.raises(ValidationError):
+            Settings.model_validate({"home": tmp_path, "server_url": url})
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_session_goes_over_tls_alone_where_browsers_use_it(safe: bool) -> None:
+    """Proves FR-744."""
+    person = Principal("default", "ada", "human", ("operator",), NOW, "the tests")
+    response = Response()
+    keep(response, Login(person, "token"), 60, safe=safe)
+    assert ("Secure" in response.headers["set-cookie"]) is safe
+    assert "HttpOnly" in response.headers["set-cookie"]
