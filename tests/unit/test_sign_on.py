@@ -56,7 +56,9 @@ def signed(key: Any, algorithm: str, claims: dict[str, Any] = CLAIMS) -> str:
 
 
 @pytest.mark.parametrize(
-    ("key", "algorithm"), [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256"), (OKP, "Ed25519")], ids=str
+    ("key", "algorithm"),
+    [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256"), (OKP, "Ed25519")],
+    ids=["RS256", "PS256", "ES256", "Ed25519"],  # of a key it would be its address, which no two workers share
 )
 def test_what_the_provider_signed_is_read(keys: KeySet, key: Any, algorithm: str) -> None:
     assert claims_of(signed(key, algorithm), keys)["sub"] == "s-1"

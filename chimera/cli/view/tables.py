@@ -47,8 +47,8 @@ def missions_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 def reviews_table(cards: "Iterable[Card]") -> Table:
     """Open questions as ``chimera review ls`` lists them: the most urgent first, with what makes each so."""
-    names = ("item", "mission", "point", "confidence", "priority", "when", "with", "question", "why")
-    made = table(*names, right=("confidence", "priority"))
+    names = ("item", "mission", "point", "sure", "priority", "when", "question")
+    made = table(*names, right=("sure", "priority"))
     for card in cards:
         item = card.item
         # What waits is no mission, but it waits.
@@ -61,10 +61,8 @@ def reviews_table(cards: "Iterable[Card]") -> Table:
             str(item.point),
             "" if own else f"{item.confidence:.2f}",
             f"{card.priority.score:.2g}",
-            when or Text("waiting", style="magenta"),
-            one_row(line(has, 40)),
-            one_row(line(item.question, 160)),
-            one_row(line(card.priority.words(), 200)),
+            Text.assemble(when or ("waiting", "magenta"), f"\n{line(has, 40)}" if has else ""),
+            Text.assemble(line(item.question, 160), ("\n" + line(card.priority.words(), 200), "dim")),
         )
     return made
 

@@ -69,7 +69,9 @@ async def test_a_payer_whose_database_goes_away_pays_once(bank: "Bank", shared_d
     await bank.budgets()
     intents = await reserved(bank, 6)
     source, ended = random.Random(23), asyncio.Event()
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
+    cut = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
+    )
     payer = bank.new_payer()
 
     async def turns() -> None:
