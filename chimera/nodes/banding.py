@@ -36,9 +36,9 @@ async def banded(
 
 
 def judgement_id(state: TeamState, task_id: str) -> str:
-    """The id that belongs to the result of one attempt."""
-    place = (state["mission_id"], state["team"]["name"], state["plan_round"], task_id, state["attempts"][task_id])
-    return derived_id("judgement", *place)
+    """The id that belongs to the result of one attempt; an agent on its own has one."""
+    attempt = state.get("attempts", {}).get(task_id, 1)
+    return derived_id("judgement", state["mission_id"], state["team"]["name"], state["plan_round"], task_id, attempt)
 
 
 def point_of(result: TaskResult) -> ReviewPoint:

@@ -3,14 +3,15 @@
 import hashlib
 import uuid
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from chimera.core.contracts import Mission, MissionResult, MissionStatus, Observation, Plan, TaskResult, Verdict
-from chimera.core.errors import InputError, MissionBusy, MissionNotFound
+from chimera.core.errors import InputError, MissionBusy, MissionNotFound, StoreError
 from chimera.store.postgres import Connection, Pool, connect, fetch, fetch_one, store_errors
 from chimera.store.values import as_json, as_stored, is_uuid
 
+_LET_GO_S = 2.0
 _CARRIED = (
     "SELECT EXISTS (SELECT FROM runs AS r WHERE r.kind = 'mission' AND r.thread_id = missions.id::text "
     "AND r.state IN ('delayed', 'queued', 'running', 'waiting'))"
@@ -228,6 +229,10 @@ class MissionStore:
                 yield
             finally:
                 del self._held[mission_id]
+                # A connection that is closed here ends there a moment later, and whoever is next would find it held.
+                with suppress(StoreError):
+                    async with store_errors(_LET_GO_S):
+                        await connection.execute("SELECT pg_advisory_unlock_all()")
         finally:
             await connection.close()
 

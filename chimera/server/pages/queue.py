@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from chimera.core.contracts import ReviewPoint
 from chimera.core.errors import InputError
+from chimera.guards.reviewing import Reviewing
 from chimera.guards.settling import question_entity
 from chimera.review.answers import editable
 from chimera.review.queue import Asked
 from chimera.review.work import Card, Which
 from chimera.server.pages.evidence import evidence_of
-from chimera.server.pages.shell import Section, Shell
+from chimera.server.pages.shell import HEADERS, Section, Shell
 from chimera.server.pages.views import view_of
 from chimera.server.pages.visitors import Visitor
 
@@ -38,6 +39,7 @@ class QueuePage:
         return [
             Route("/reviews", read(self._queue), methods=["GET"]),
             Route("/reviews/list", read(self._list), methods=["GET"]),
+            Route("/reviews/marks", read(self._marks), methods=["GET"]),
             Route("/reviews/{item}", read(self._item), methods=["GET"]),
         ]
 
@@ -49,15 +51,29 @@ class QueuePage:
     async def _list(self, request: Request, known: Visitor) -> Response:
         return self._shell.render(request, "queue_rows.html", known, **await self._listed(request, known))
 
+    async def _marks(self, request: Request, known: Visitor) -> Response:
+        """What the page looks at when something may have changed: it asks for rows only where they are new."""
+        which, limit = self._which(request, known)
+        marks = await self._desk.work.marks(known.tenant, which, limit=limit)
+        return PlainTextResponse("\n".join(f"{item} {mark}" for item, mark in marks), headers=HEADERS)
+
     async def _listed(self, request: Request, known: Visitor) -> dict[str, Any]:
-        asked, desk = request.query_params, self._shell.app.context.oversight.decisions.desk
-        point, kind, mine = asked.get("point") or None, asked.get("kind") or None, asked.get("mine") == "1"
+        which, limit = self._which(request, known)
+        cards = await self._desk.work.listed(known.tenant, which, limit=limit)
+        chosen = {"point": which.point, "kind": which.kind, "mine": which.assigned is not None, "limit": limit}
+        return {"cards": cards, "chosen": chosen}
+
+    def _which(self, request: Request, known: Visitor) -> tuple[Which, int]:
+        asked = request.query_params
+        point, kind = asked.get("point") or None, asked.get("kind") or None
         if point is not None and point not in list(ReviewPoint):
             raise InputError(f"there is no review point {point[:40]!r}")
-        limit = _count(asked.get("limit", ""))
-        to = [known.name, *(f"role:{role}" for role in known.roles)] if mine else None
-        cards = await desk.work.listed(known.tenant, Which(point, kind, None, to), limit=limit)
-        return {"cards": cards, "chosen": {"point": point, "kind": kind, "mine": mine, "limit": limit}}
+        to = [known.name, *(f"role:{role}" for role in known.roles)] if asked.get("mine") == "1" else None
+        return Which(point, kind, None, to), _count(asked.get("limit", ""))
+
+    @property
+    def _desk(self) -> Reviewing:
+        return self._shell.app.context.oversight.decisions.desk
 
     async def _item(self, request: Request, known: Visitor) -> Response:
         return await self.shown(request, known, request.path_params["item"])
@@ -65,8 +81,8 @@ class QueuePage:
     async def shown(self, request: Request, known: Visitor, item: str) -> Response:
         """A question with all that is behind it."""
         card = await self.seen(known, item)
-        context, desk = self._shell.app.context, self._shell.app.context.oversight.decisions.desk
-        notes, behind = await asyncio.gather(desk.notes(card.item.id), evidence_of(context, card))
+        context = self._shell.app.context
+        notes, behind = await asyncio.gather(self._desk.notes(card.item.id), evidence_of(context, card))
         return self._shell.render(
             request,
             "item.html",
@@ -85,7 +101,7 @@ class QueuePage:
             InputError: there is none.
         """
         oversight = self._shell.app.context.oversight
-        card = await oversight.decisions.desk.card(item)
+        card = await self._desk.card(item)
         if card.tenant != known.tenant:
             raise InputError(_NOTHING)
         asked = Asked(card.item, card.tenant, card.decision)

@@ -4,9 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from zlib import crc32
-
-from chimera.review.work import Card
 
 
 def ago(at: datetime | None, now: datetime | None = None) -> str:
@@ -53,11 +50,6 @@ def as_line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def mark(card: Card) -> str:
-    """What a row says besides its times, in eight characters: rows with the same marks look the same."""
-    return f"{crc32(repr((card.version, card.claimed_by, card.overdue)).encode()):08x}"
-
-
 def percent(share: float) -> str:
     """A share as a percentage."""
     return f"{share * 100:.0f} %"
@@ -67,7 +59,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "ago": ago,
     "moment": moment,
     "clock": clock,
-    "mark": mark,
     "told": told,
     "pretty": as_json,
     "short": short,

@@ -132,7 +132,8 @@ class Session:
         try:
             await self._live()
         except Exception as error:  # noqa: BLE001 - whatever a transport raises ends this session and no more
-            self._end(reason_of(error))
+            # One that dies at once may be gone before its first word is written.
+            self._end(f"{reason_of(error)}{'' if self.settled.is_set() else self._link.hint}")
         finally:
             self._end("it was stopped")
             if self._pending:

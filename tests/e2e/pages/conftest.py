@@ -24,7 +24,7 @@ from chimera.review.queue import ReviewQueue
 from chimera.store.audit import AuditLog
 from chimera.store.embedded import Endpoints
 from chimera.store.missions import MissionStore
-from chimera.store.postgres import Pool, open_pool
+from chimera.store.postgres import Pool, fetch, open_pool
 from chimera.store.principals import Principal
 
 PASSWORD = "three odd words make it"
@@ -125,6 +125,14 @@ class House:
 
         self.do(work)
         return [item.id for item in items]
+
+    def clear(self) -> None:
+        """Leave nothing on the queue for the next test: the missions have gone on."""
+
+        async def work(pool: Pool, _queue: ReviewQueue, _oversight: Oversight) -> None:
+            await fetch(pool, "UPDATE reviews SET passed_at = now() WHERE passed_at IS NULL")
+
+        self.do(work)
 
     def decision(self, item: str) -> dict[str, Any] | None:
         """What was decided."""

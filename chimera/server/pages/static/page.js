@@ -58,8 +58,8 @@ function forget(item) {
   counted();
 }
 
-function empty(text) {
-  const line = document.createElement("p");
+function empty(text, tag = "p") {
+  const line = document.createElement(tag);
   line.className = "empty";
   line.textContent = text;
   return line;
@@ -80,39 +80,61 @@ document.addEventListener("htmx:sendError", () => toast("The server cannot be re
 document.addEventListener("htmx:sseError", () => document.body.classList.add("offline"));
 document.addEventListener("htmx:sseOpen", () => document.body.classList.remove("offline"));
 
+// A key can be faster than htmx, which looks at what has just come a moment later: then the form would leave the page.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || !form.hasAttribute("hx-post")) return;
+  event.preventDefault();
+  const [post, to, swap] = ["hx-post", "hx-target", "hx-swap"].map((name) => form.getAttribute(name));
+  const values = Object.fromEntries(new FormData(form, event.submitter));
+  htmx.ajax("POST", post, { values, swap, target: to.startsWith("closest ") ? form.closest(to.slice(8)) : to });
+});
+
 // --- the queue ------------------------------------------------------------------------------------------------------
 
 const rows = $("#rows");
 const news = $("#new");
 
+let asked = false;    // whoever asks sees everything now, also under the pointer
+let fetching = false;
+
 function refresh(now) {
   if (!rows) return;
+  asked ||= now;
   if (news) news.hidden = true;
-  if (now) rows.dataset.now = "1";
   htmx.trigger("#live", "refresh");
 }
 
-// Rows do not move under a pointer or a finger: what is new is announced there, and shown when it is asked for.
-document.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.target !== rows) return;
-  const asked = rows.dataset.now === "1";
-  delete rows.dataset.now;
-  const found = [...event.detail.xhr.responseText.matchAll(/id="(q-[0-9a-f-]+)"[^>]*data-mark="(\w+)"/g)];
+// The server says which questions there are, in which order, and a mark of each; rows are asked for where they are new.
+// They do not move under a pointer: what is new is announced there, and shown when it is asked for.
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.elt.id !== "live" || !event.detail.successful) return;
+  const found = new Map(event.detail.xhr.responseText.split("\n").filter(Boolean).map((line) => line.split(" ")));
+  for (const row of rows.querySelectorAll(".item")) if (!found.has(row.dataset.item)) row.remove();
+  counted();
   const shown = [...rows.querySelectorAll(".item")];
-  const same = found.length === shown.length && found.every(([, id, mark], at) => id === shown[at].id && mark === shown[at].dataset.mark);
-  if (same && found.length) { event.detail.shouldSwap = false; return; }
-  if (!asked && rows.matches(":hover")) {
-    const ids = new Set(found.map(([, id]) => id));
-    for (const row of shown) if (!ids.delete(row.id)) row.remove();
-    counted();
-    if (ids.size && news) news.hidden = false;
-    event.detail.shouldSwap = false;
+  const listed = [...found];
+  const same = shown.every((row, at) => row.dataset.item === listed[at]?.[0] && row.dataset.mark === listed[at][1]);
+  const full = shown.length > 0.9 * Number($("#limit").value);
+  if (!asked && same && (shown.length === listed.length || full)) {
+    if (!listed.length && !$(".empty", rows)) rows.replaceChildren(empty("Nothing waits for a human.", "li"));
+    return;
   }
+  if (!asked && rows.matches(":hover")) { if (news) news.hidden = false; return; }
+  asked = false;
+  if (fetching) { fetching = "again"; return; }
+  fetching = true;
+  const query = new URLSearchParams(new FormData($("#filter")));
+  query.set("limit", $("#limit").value);
+  htmx.ajax("GET", `/reviews/list?${query}`, { source: rows, target: rows, swap: "innerHTML" }).finally(() => {
+    const again = fetching === "again";
+    fetching = false;
+    if (again) refresh(false);
+  });
 });
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target !== rows) return;
-  const row = chosenId && document.getElementById(chosenId);
-  if (row) row.classList.add("chosen");
+  chosen()?.classList.add("chosen");
   counted();
 });
 news?.addEventListener("click", () => refresh(true));
