@@ -9,13 +9,13 @@ import asyncio
 import base64
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from chimera.core.clock import Clock
-from chimera.core.errors import InputError, InvitationOver, LoginBusy, LoginRefused
+from chimera.core.errors import InputError, InvitationOver, LoginRefused
+from chimera.guards.permissions.guessing import CLOSED, Guessing, is_mark, mark_of, shut
 from chimera.guards.permissions.people import People
-from chimera.models.limits import LocalBuckets
 from chimera.store.accounts import AccountStore
 from chimera.store.audit import AuditLog
 from chimera.store.postgres import Connection, Pool
@@ -23,19 +23,16 @@ from chimera.store.principals import Principal, PrincipalStore
 
 PASSWORD_LEAST, PASSWORD_MOST = 12, 200
 INVITED_FOR = timedelta(hours=24)
-TRIES_PER_MINUTE = 30
-"""Of one address, for all names together."""
-CLOSED = [timedelta()] * 4 + [timedelta(seconds=2**n) for n in range(9)]
-"""How long a name's door is shut after so many wrong passwords: from the fifth on, 1 s to 256 s, and never for good."""
 _HASHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
 class Login:
-    """Somebody who is logged in; ``token`` is what his browser keeps."""
+    """Somebody who is logged in; ``token`` is what his browser keeps, and ``mark`` what it shows at his next login."""
 
     person: Principal
     token: str
+    mark: str = ""
 
     @property
     def csrf(self) -> str:
@@ -64,7 +61,7 @@ class Accounts:
         self._clock = clock
         self._idle, self._lasts = idle, lasts
         self.store = AccountStore(pool)
-        self._tries = LocalBuckets(clock)
+        self.guessing = Guessing(clock)
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
 
     async def invite(self, name: str, by: str, *, tenant: str = "default") -> str:
@@ -114,37 +111,33 @@ class Accounts:
             await self.store.began(connection, _digest(session), tenant, name, now)
             events = (person.told("principal.password-set", name), person.told("principal.logged-in", name))
             await self._audit.append_within(connection, *events)
-        return Login(person, session)
+        return Login(person, session, mark_of(tenant, name, hashed))
 
-    async def login(self, tenant: str, name: str, password: str, address: str) -> Login:
-        """Log somebody in. ``address``: where the request comes from.
+    async def login(self, tenant: str, name: str, password: str, address: str, mark: str = "") -> Login:
+        """Log somebody in. ``address``: where the request comes from; ``mark``: what his browser got at a login before.
 
         Raises:
             LoginRefused: name or password is wrong; which, nobody is told. LoginBusy: too many tries; its context
             ``wait_s`` says how long to wait.
         """
-        await self.admit(address)
+        self.guessing.admit(address)
         now, account = self._clock.now(), await self.store.find(tenant, name)
-        if account is not None and account.closed_till is not None and account.closed_till > now:
-            wait = (account.closed_till - now).total_seconds()
-            raise LoginBusy("too many wrong passwords", wait_s=wait)
-        if not await self._is_it(account.password if account else None, password):
-            if account is not None:
-                failures = await self.store.failed(tenant, name, CLOSED, now)
-                if failures == 1 or failures % 5 == 0:  # a guesser must not fill the record
-                    await self._tell_refused(tenant, name, failures)
+        if account is None:
+            self.guessing.pass_unknown(tenant, name)
+            await self._is_it(None, password)  # where there is no account it takes as long
+            self.guessing.fail_unknown(tenant, name)
             raise LoginRefused("name or password is wrong")
-        return await self.vouched(await self._enrolled(tenant, name), by="password")
-
-    async def admit(self, address: str) -> None:
-        """Count a try to log in from an address, for whatever name and in whatever way.
-
-        Raises:
-            LoginBusy: there were too many; its context ``wait_s`` says how long to wait.
-        """
-        wait = await self._tries.take(f"login {address}", TRIES_PER_MINUTE, 0, 0, 60_000 * 10 // TRIES_PER_MINUTE)
-        if wait:
-            raise LoginBusy("too many tries", wait_s=wait)
+        if account.closed_till is not None and account.closed_till > now:
+            if not is_mark(mark, tenant, name, account.password):
+                raise shut((account.closed_till - now).total_seconds())
+            self.guessing.admit_known(mark)
+        if not await self._is_it(account.password, password):
+            failures = await self.store.failed(tenant, name, CLOSED, now)
+            if failures == 1 or failures % 5 == 0:  # a guesser must not fill the record
+                await self._tell_refused(tenant, name, failures)
+            raise LoginRefused("name or password is wrong")
+        login = await self.vouched(await self._enrolled(tenant, name), by="password")
+        return replace(login, mark=mark_of(tenant, name, account.password))
 
     async def vouched(self, person: Principal, *, by: str) -> Login:
         """Begin a session of somebody whose identity was just proven. ``by``: what proved it, for the record."""

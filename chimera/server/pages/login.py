@@ -12,6 +12,7 @@ from chimera.guards.permissions.accounts import PASSWORD_LEAST, Login
 from chimera.server.pages.shell import HEADERS, Section, Shell, own_path
 from chimera.server.pages.visitors import COOKIE, Visitor, keep
 
+KNOWN, KNOWN_S = "chimera_known", 180 * 86_400
 _NAME_MAX = 200
 
 
@@ -46,7 +47,11 @@ class LoginPage:
         address = request.client.host if request.client else ""
         try:
             login = await self._shell.visitors.accounts.login(
-                tenant or "default", plain, str(form.get("password", "")), address
+                tenant or "default",
+                plain,
+                str(form.get("password", "")),
+                address,
+                request.cookies.get(KNOWN, ""),
             )
         except (LoginRefused, LoginBusy) as error:
             return self._again(request, "login.html", error, next=target, name=name)
@@ -87,7 +92,10 @@ class LoginPage:
 
     def _in(self, request: Request, login: Login, target: str) -> Response:
         response = RedirectResponse(target, 303, HEADERS)
-        keep(response, login, self._shell.app.settings.server_session_s, safe=self._shell.is_safe(request))
+        safe = self._shell.is_safe(request)
+        keep(response, login, self._shell.app.settings.server_session_s, safe=safe)
+        # For the next login: a browser that was let in is let through a door that somebody's guessing has shut.
+        response.set_cookie(KNOWN, login.mark, KNOWN_S, path="/login", httponly=True, samesite="lax", secure=safe)
         return response
 
     def _again(self, request: Request, template: str, error: ChimeraError, **shown: object) -> Response:

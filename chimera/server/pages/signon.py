@@ -40,7 +40,7 @@ class SignOnPage:
     def _answering(self, provider: Provider, way: _Way) -> Endpoint:
         async def answered(request: Request) -> Response:
             try:
-                await self._shell.visitors.accounts.admit(request.client.host if request.client else "")
+                self._shell.visitors.accounts.guessing.admit(request.client.host if request.client else "")
                 return await way(request, provider)
             except ChimeraError as error:
                 return self._shell.failed(request, None, error)

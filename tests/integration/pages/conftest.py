@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from starlette.routing import Route
 from chimera.app import App, open_app
 from chimera.core.settings import Settings
 from chimera.guards.permissions.accounts import Login
-from chimera.models.limits import LocalBuckets
+from chimera.guards.permissions.guessing import Guessing
 from chimera.server.asgi import address_of, compose
 from chimera.server.pages.visitors import COOKIE
 from chimera.server.serving import Web
@@ -65,8 +66,15 @@ class Site:
 
     def forget_tries(self) -> None:
         """Let the next one log in as if nobody had tried yet: all tests come from one address."""
-        accounts = self.app.context.oversight.accounts
-        accounts._tries = LocalBuckets(self.app.context.clock)  # pyright: ignore[reportPrivateUsage]
+        self.app.context.oversight.accounts.guessing = Guessing(self.app.context.clock)
+
+    def forget_tries_of_addresses(self) -> None:
+        """The same, but what was tried for each name is still known."""
+        vars(self.app.context.oversight.accounts.guessing)["_full"] = OrderedDict[str, float](
+            (name, full)
+            for name, full in vars(self.app.context.oversight.accounts.guessing)["_full"].items()
+            if not name.startswith("address ")
+        )
 
     def visitor(self, name: str, *roles: str, tenant: str = "default") -> "Visiting":
         """Somebody who is logged in; enrolled with those roles, or as he is."""
