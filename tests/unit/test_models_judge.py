@@ -61,7 +61,9 @@ class Open:
 class Bench:
     """A judge with a model that gives an opinion, and what the model was shown."""
 
-    def __init__(self, *checks: dict[str, Any], confidence: float = 0.95, model: Any = None) -> None:
+    def __init__(
+        self, *checks: dict[str, Any], confidence: float = 0.95, model: Any = None, **settings: Any
+    ) -> None:
         self.shown: list[dict[str, Any]] = []
 
         def speak(messages: Sequence[BaseMessage], _: Sequence[str]) -> AIMessage:
@@ -69,7 +71,7 @@ class Bench:
             args = {"checks": list(checks), "confidence": confidence}
             return AIMessage("", tool_calls=[{"name": "Opinion", "args": args, "id": "1", "type": "tool_call"}])
 
-        self.settings = Settings.model_validate({"model_retries": 0})
+        self.settings = Settings.model_validate({"model_retries": 0, **settings})
         given = {"*": model or ScriptedModel(script=[speak])}
         models = Models(self.settings, Meter(), seeded_ids(1), given, gate=Open())
 
@@ -224,7 +226,7 @@ class NoDatabase(CalibrationStore):
     """Knows nothing and keeps nothing: no human ever decided anything, and there is no certificate."""
 
     def __init__(self) -> None:
-        pass
+        self.made: list[Judgement] = []
 
     async def history(self, tenant: str, persona: str) -> tuple[int, int]:
         return 0, 0
@@ -239,22 +241,27 @@ class NoDatabase(CalibrationStore):
         return False
 
     async def keep(self, made: Judgement) -> Judgement:
+        self.made.append(made)
         return made
 
 
 async def judged_artifact(folder: Path, content: str, media_type: str) -> Verdict:
-    bench = Bench()
-    store = ArtifactStore(folder)
-    stored = Artifact.model_validate(store.write(MISSION_ID, "briefing.md", content, media_type).plain())
+    stored = ArtifactStore(folder).write(MISSION_ID, "briefing.md", content, media_type)
+    verdict, _ = await judged(Bench(), folder, Criterion(kind="cited"), Artifact.model_validate(stored.plain()))
+    return verdict
+
+
+async def judged(bench: Bench, folder: Path, criterion: Criterion, *stored: Artifact) -> tuple[Verdict, list[Judgement]]:
+    """What the node makes of a result, and what it keeps for the calibration."""
     recorded: list[dict[str, Any]] = []
 
     async def record(*_: Any, **data: Any) -> str:
         recorded.append(data)
         return ""
 
-    task = Task(id="t1", title="t", instruction="i", criteria=[Criterion(kind="cited")])
+    task = Task(id="t1", title="t", instruction="i", criteria=[criterion])
     result = TaskResult(
-        task_id="t1", status="done", answer=GOOD, evidence=[POST], artifacts=[stored], context_version="v"
+        task_id="t1", status="done", answer=GOOD, evidence=[POST], artifacts=list(stored), context_version="v"
     )
     state = {
         "mission_id": MISSION_ID,
@@ -266,11 +273,12 @@ async def judged_artifact(folder: Path, content: str, media_type: str) -> Verdic
         "wave": ["t1"],
         "attempts": {"t1": 1},
     }
-    bands = Bands(NoDatabase(), bench.context.settings, SystemClock(), cast("Alarm", None))
+    kept, store = NoDatabase(), ArtifactStore(folder)
+    bands = Bands(kept, bench.context.settings, SystemClock(), cast("Alarm", None))
     context = SimpleNamespace(**vars(bench.context), artifacts=store, record=record, judge=Judge(), bands=bands)
     update = await judge(cast("TeamState", state), Runtime(context=cast("Context", context)))
     assert recorded[0]["outcome"] == update["verdicts"]["t1"]["outcome"], "the verdict is on the record"
-    return Verdict.model_validate(update["verdicts"]["t1"])
+    return Verdict.model_validate(update["verdicts"]["t1"]), kept.made
 
 
 @pytest.mark.parametrize("media_type", ["text/markdown", "text/plain", "application/markdown", "image/png"])
@@ -282,6 +290,40 @@ async def test_an_artifact_is_judged_whatever_its_worker_calls_it(media_type: st
 
 async def test_data_is_no_prose(tmp_path: Path) -> None:
     assert (await judged_artifact(tmp_path, '{"posts": 13}', "application/json")).outcome == "approve"
+
+
+# --- several opinions ------------------------------------------------------------------------------------------------
+
+
+def opinion(confidence: float) -> AIMessage:
+    """Somebody who finds the answer nice, more or less surely; at 0 not at all."""
+    args = {"checks": [{"criterion": NICE[1], "passed": confidence > 0, "why": "dull"}], "confidence": confidence}
+    return AIMessage("", tool_calls=[{"name": "Opinion", "args": args, "id": "1", "type": "tool_call"}])
+
+
+@pytest.mark.parametrize(
+    ("opinions", "outcome", "agreements"),
+    [
+        ([0.95], "approve", [None]),
+        ([0.95, 0.9, 0.95], "approve", [1.0]),
+        ([0.95, 0.6, 0.95], "escalate", [1 / 3]),
+        ([0.6, 0.6, 0.95], "escalate", [2 / 3]),
+        ([0.95, 0, 0.95], "retry", []),
+    ],
+    ids=["one", "they agree", "one doubts", "two doubt", "one sees a fault, so no band is asked"],
+)
+async def test_of_several_opinions_the_strictest_counts_and_the_share_that_agrees_is_kept(
+    opinions: list[float], outcome: str, agreements: list[float | None], tmp_path: Path
+) -> None:
+    model = ScriptedModel(script=[opinion(confidence) for confidence in opinions])
+    criterion = Criterion(kind="text", value=NICE[1])
+    verdict, kept = await judged(Bench(model=model, judge_samples=len(opinions)), tmp_path, criterion)
+    assert (verdict.outcome, [one.features.agreement for one in kept]) == (outcome, agreements)
+
+
+async def test_rules_are_asked_once_for_they_would_say_the_same_again(tmp_path: Path) -> None:
+    _, kept = await judged(Bench(judge_samples=3), tmp_path, Criterion(kind="cited"))
+    assert [one.features.agreement for one in kept] == [None]
 
 
 # --- the verdict -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ left over, no address is named), that every dependency states why it is here, an
 Proves META-7, META-8, META-9, META-12, META-13.
 """
 
+import hashlib
 import importlib.metadata
 import re
 import subprocess
@@ -207,3 +208,12 @@ def test_the_readme_says_what_was_tested_and_what_was_not() -> None:
     platforms = (ROOT / "README.md").read_text("utf-8").split("## Platforms")[1]
     assert "Tested on Linux x86-64" in platforms
     assert "was not run" in platforms
+
+
+def test_what_browsers_get_of_others_is_what_its_makers_published() -> None:
+    """``SHA256SUMS`` beside the files was made from the packages of the npm registry."""
+    vendor = ROOT / "chimera" / "server" / "pages" / "static" / "vendor"
+    told = dict(reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.glob("*.*s")}
+    assert found == told
+    assert {name.rpartition("-")[0] for name in told} == {"htmx", "sse", "uplot"}
