@@ -61,9 +61,7 @@ class Open:
 class Bench:
     """A judge with a model that gives an opinion, and what the model was shown."""
 
-    def __init__(
-        self, *checks: dict[str, Any], confidence: float = 0.95, model: Any = None, **settings: Any
-    ) -> None:
+    def __init__(self, *checks: dict[str, Any], confidence: float = 0.95, model: Any = None, **settings: Any) -> None:
         self.shown: list[dict[str, Any]] = []
 
         def speak(messages: Sequence[BaseMessage], _: Sequence[str]) -> AIMessage:
@@ -251,7 +249,9 @@ async def judged_artifact(folder: Path, content: str, media_type: str) -> Verdic
     return verdict
 
 
-async def judged(bench: Bench, folder: Path, criterion: Criterion, *stored: Artifact) -> tuple[Verdict, list[Judgement]]:
+async def judged(
+    bench: Bench, folder: Path, criterion: Criterion, *stored: Artifact
+) -> tuple[Verdict, list[Judgement]]:
     """What the node makes of a result, and what it keeps for the calibration."""
     recorded: list[dict[str, Any]] = []
 
