@@ -1,0 +1,1 @@
+"""Questions and answers in the formats of other people's inboxes."""
