@@ -213,7 +213,8 @@ def test_the_readme_says_what_was_tested_and_what_was_not() -> None:
 def test_what_browsers_get_of_others_is_what_its_makers_published() -> None:
     """``SHA256SUMS`` beside the files was made from the packages of the npm registry."""
     vendor = ROOT / "chimera" / "server" / "pages" / "static" / "vendor"
-    told = dict(reversed(line.split()) for line in (vendor / "SHA256SUMS").read_text(encoding="utf-8").splitlines())
+    lines = [line.split() for line in (vendor / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
+    told = {name: digest for digest, name in lines}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.glob("*.*s")}
     assert found == told
     assert {name.rpartition("-")[0] for name in told} == {"htmx", "sse", "uplot"}
