@@ -30,8 +30,10 @@ def measured(environment: dict[str, str], part: str) -> Any:
 def test_no_question_is_lost_or_decided_twice(child_environment: Callable[..., dict[str, str]]) -> None:
     found = measured(child_environment(), "hammer")["figures"]
     assert (found["lost"], found["doubled"], found["unexpected"]) == (0, 0, 0)
-    assert found["hammer_items"] == 400
-    assert found["hammer_kills"] > 0
+    assert found["hammer_items"] == 800
+    assert found["server_kills"] > 0
+    assert found["hammer_kills"] > found["server_kills"]
+    assert found["decided_at_pages"] > 0
     assert found["taken_back"] > 0
 
 
