@@ -96,6 +96,10 @@ class Settings(BaseSettings):
         pattern=r"^https?://[^/@?#\s]+/?$",
         description="address of the server as browsers see it, such as https://chimera.example.com",
     )
+    server_inbox_format: Literal["human_interrupt", "hitl"] = Field(
+        default="human_interrupt",
+        description="how questions are shown to inboxes that name no format: agent-inbox's, or langchain's",
+    )
     server_missions: PositiveInt = Field(default=16, description="missions that one principal may have running here")
     server_body_max_bytes: PositiveInt = Field(default=1_000_000, description="largest request that the server reads")
 

@@ -82,6 +82,15 @@ class ReviewQueue:
         query = "SELECT id FROM reviews WHERE id = %s AND state = 'asked'"
         return await fetch_one(self._pool, query, (item_id,)) is not None
 
+    async def goes_on(self, mission_id: str) -> bool:
+        """Whether an answer, or what a reviewer asked back, lies ready for a mission and is not taken up yet."""
+        query = (
+            "SELECT id FROM reviews WHERE mission_id = %s AND NOT late AND passed_at IS NULL "
+            "AND coalesce(payload ->> 'blocking', 'true') <> 'false' AND (state = 'asked' OR state = 'decided' "
+            "AND taken_at IS NULL AND acts_at <= clock_timestamp()) LIMIT 1"
+        )
+        return await fetch_one(self._pool, query, (mission_id,)) is not None
+
     async def passed(self, mission_id: str, asking: list[str]) -> None:
         """Note that a mission went on without an answer to what it asked, but for the questions that it still asks."""
         await fetch(self._pool, _PASSED, (mission_id, asking))

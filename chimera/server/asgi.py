@@ -20,6 +20,7 @@ from chimera.server.desk import Desk
 from chimera.server.doors import LOOPBACK, Doors
 from chimera.server.health import LIVE, READY, Health, health_of
 from chimera.server.keeper import Keeper
+from chimera.server.langgraph_api.part import langgraph_part
 from chimera.server.mcp.mounting import mcp_part
 from chimera.server.mcp.serving import sdk_server
 from chimera.server.pages.part import pages_part
@@ -48,6 +49,7 @@ class House:
     health: Health
     door: Door
     everybody: Caller | None = None
+    origins: Sequence[str] = ()
 
 
 def compose(settings: Settings, opening: Opening, address: Address) -> Starlette:
@@ -59,7 +61,9 @@ def compose(settings: Settings, opening: Opening, address: Address) -> Starlette
             app = await stack.enter_async_context(opening())
             keeper, health = Keeper(app), health_of(app)
             await stack.enter_async_context(keeper.open())
-            house = House(app, keeper, Desk(app, keeper), health, _door(app, address), address.everybody)
+            house = House(
+                app, keeper, Desk(app, keeper), health, _door(app, address), address.everybody, address.origins
+            )
             for part in await _parts(house):
                 await stack.enter_async_context(part.opened())
                 served.router.routes.extend(part.routes)
@@ -85,6 +89,7 @@ async def _parts(house: House) -> list[Part]:
     return [
         mcp_part(sdk_server(house.desk), house.door, max_bytes),
         await pages_part(house.app, house.keeper, house.everybody),
+        langgraph_part(house.app, house.desk, house.keeper, house.door, house.origins),
         *[await sold_part(each, house.desk, context.oversight.principals) for each in sold],
     ]
 

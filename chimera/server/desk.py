@@ -16,6 +16,7 @@ from chimera.guards.request import Edge, GuardRequest
 from chimera.guards.settling import question_entity
 from chimera.nodes.ending import FINAL
 from chimera.review.answers import kind_of
+from chimera.review.queue import Asked
 from chimera.server.callers import Caller
 from chimera.server.keeper import Keeper
 from chimera.server.naming import check_named
@@ -32,13 +33,14 @@ Tell = Callable[[int, str], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Run:
-    """How a mission is to be run for a caller. ``wait_s``: how long the answer may take."""
+    """How a mission is to be run for a caller. ``wait_s``: how long the answer may take. ``mission_id``: a new id."""
 
     mission: Mission
     wait_s: float
     key: str = ""
     approve_plan: bool = False
     dry_run: bool = False
+    mission_id: str = ""
 
 
 class Desk:
@@ -92,7 +94,12 @@ class Desk:
         if not caller.reads_here:
             await asyncio.to_thread(check_named, run.mission, self._app.settings.server_files)
         mission_id = await self._keeper.begin(
-            run.mission, caller, key=run.key, approve_plan=run.approve_plan, dry_run=run.dry_run
+            run.mission,
+            caller,
+            key=run.key,
+            approve_plan=run.approve_plan,
+            dry_run=run.dry_run,
+            mission_id=run.mission_id,
         )
         about["mission_id"] = mission_id
         return await self._waited(mission_id, run.wait_s, tell)
@@ -117,6 +124,14 @@ class Desk:
         await self._mission(caller, "mission.cancel", mission_id)
         await self._keeper.cancel(mission_id)
         return await self._told(mission_id)
+
+    async def may_see(self, caller: Caller, mission_id: str) -> None:
+        """Let a caller see a mission.
+
+        Raises:
+            MissionNotFound: the caller's tenant has no such mission. GuardRejected: the caller may not see it.
+        """
+        await self._mission(caller, "mission.read", mission_id)
 
     async def withdraw(self, mission_id: str) -> None:
         """Stop a mission whose caller has taken the call back that began it."""
@@ -214,6 +229,21 @@ class Desk:
         ]
         seen = [await self._question(caller, item) for item in mine]
         return {"reviews": seen, "hidden": len(found) - len(seen)}
+
+    async def seen(self, caller: Caller, asked: Asked) -> ReviewItem | None:
+        """A question as a caller may see it: people whole, programs past the guard of what they are told; None if not.
+
+        Not in a list of what is to be done by programs, as :meth:`reviews` is, but where it may be answered.
+        """
+        people = self._app.context.oversight.people
+        if not await people.may(caller.name, "review.read", question_entity(asked), caller.tenant):
+            return None
+        if caller.kind == "human":
+            return asked.item
+        told = await self._question(caller, asked.item)
+        if told.get("withheld"):
+            return None
+        return asked.item.model_copy(update={name: told[name] for name in ("question", "reasons", "payload")})
 
     async def _question(self, caller: Caller, item: ReviewItem) -> dict[str, Any]:
         about = {

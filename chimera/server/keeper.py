@@ -65,12 +65,22 @@ class Keeper:
     # --- for callers -------------------------------------------------------------------------------------------------
 
     async def begin(
-        self, mission: Mission, caller: Caller, *, key: str = "", approve_plan: bool = False, dry_run: bool = False
+        self,
+        mission: Mission,
+        caller: Caller,
+        *,
+        key: str = "",
+        approve_plan: bool = False,
+        dry_run: bool = False,
+        mission_id: str = "",
     ) -> str:
         """Put a mission on the record and begin it; with a ``key`` that the caller has used, return that mission.
 
+        ``mission_id``: the id that a new mission is to have.
+
         Raises:
-            ConflictError: the key was used for another request. CallerBusy: too many of the caller's are running.
+            ConflictError: the key was used for another request, or there is a mission of that id.
+            CallerBusy: too many of the caller's are running.
             GoalInvalid: the mission cannot be used. StoreUnavailable: the server is being stopped.
         """
         if self.closing.is_set():
@@ -79,7 +89,8 @@ class Keeper:
         asked = read_mission({**mission.plain(), "tenant": caller.tenant})
         options = {"approve_plan": approve_plan, "dry_run": dry_run}
         request = digest(json.dumps({**asked.plain(), **options}, sort_keys=True))
-        mission_id = derived_id("asked", *whose, key) if key else self._app.context.new_id()
+        own_id = mission_id
+        mission_id = own_id or (derived_id("asked", *whose, key) if key else self._app.context.new_id())
         if key and await self._was_asked(mission_id, request):
             return mission_id
         limit = self._app.settings.server_missions
@@ -94,6 +105,8 @@ class Keeper:
             self._callers[whose] -= 1
             raise
         self._callers[whose] -= 1
+        if own_id:
+            raise ConflictError("this thread had its mission", remedy="Create a thread for each mission.")
         await self._was_asked(mission_id, request)  # the same call came twice at once
         return mission_id
 

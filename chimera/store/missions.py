@@ -121,14 +121,20 @@ class MissionStore:
         async with store_errors():
             return await (await held.execute(query, (mission_id,))).fetchone()
 
-    async def newest(self, tenant: str, limit: int = 50) -> list[dict[str, Any]]:
-        """The newest missions of a tenant, newest first; ``attended`` says whether a process runs it now."""
+    async def newest(
+        self, tenant: str, limit: int = 50, *, statuses: list[str] | None = None, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """The newest missions of a tenant, newest first; ``attended`` says whether a process runs it now.
+
+        ``statuses``: of those alone.
+        """
         held = await self._held_anywhere()  # first: a mission that ends in between must not look as if it was left
         rows = await fetch(
             self._pool,
             f"SELECT id, goal, status, result, created_at, updated_at, ({_CARRIED}) AS carried FROM missions "  # noqa: S608
-            "WHERE tenant = %s ORDER BY created_at DESC LIMIT %s",
-            (tenant, limit),
+            "WHERE tenant = %(tenant)s AND (%(statuses)s::text[] IS NULL OR status = ANY (%(statuses)s)) "
+            "ORDER BY created_at DESC, id LIMIT %(limit)s OFFSET %(offset)s",
+            {"tenant": tenant, "statuses": statuses, "limit": limit, "offset": offset},
         )
         return [{**row, "attended": row.pop("carried") or _lock_key(str(row["id"])) in held} for row in rows]
 
