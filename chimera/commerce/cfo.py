@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
-from chimera.commerce.budgets import Budget
+from chimera.commerce.budget_use import Budget
 from chimera.commerce.findings import Finding, FindingStore
 from chimera.commerce.intents import Intent
 from chimera.commerce.ledger import Ledger

@@ -19,14 +19,20 @@ from chimera.store.postgres import Pool, fetch
 PAGE = 1_000
 COLUMNS = ("seq", "at", "kind", "intent", "debit", "credit", "asset", "symbol", "units", "amount", "payee", "purpose")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_ROWS = """
+_COLUMNS = """
     SELECT j.seq, j.at, j.kind, j.leg, j.intent, j.debit, j.credit, j.asset, j.amount, coalesce(i.payee, '') AS payee,
         coalesce(i.purpose, '') AS purpose, coalesce(i.agent, '') AS agent, coalesce(i.mission, '') AS mission
     FROM journal AS j LEFT JOIN intents AS i ON i.id = j.intent
+"""
+_ROWS = (
+    _COLUMNS
+    + """
     WHERE j.tenant = %s AND j.seq > %s AND (%s = '' OR i.agent = %s) AND (%s = '' OR i.mission = %s)
         AND (%s::timestamptz IS NULL OR j.at >= %s) AND (%s::timestamptz IS NULL OR j.at < %s)
     ORDER BY j.seq LIMIT %s
 """
+)
+_NEWEST = _COLUMNS + "WHERE j.tenant = %s AND (%s::bigint IS NULL OR j.seq < %s) ORDER BY j.seq DESC LIMIT %s"
 _BALANCES = """
     SELECT account, asset, sum(units) AS units FROM (
         SELECT debit AS account, asset, amount AS units FROM journal WHERE tenant = %s
@@ -81,6 +87,11 @@ async def entries(pool: Pool, wanted: Wanted) -> AsyncGenerator[Entry]:
         if len(rows) < PAGE:
             return
         after = int(rows[-1]["seq"])
+
+
+async def newest(pool: Pool, tenant: str, limit: int, before: int | None = None) -> list[Entry]:
+    """The newest rows of a tenant, newest first; ``before``: those with a smaller number."""
+    return [_entry(row) for row in await fetch(pool, _NEWEST, (tenant, before, before, limit))]
 
 
 async def balances(pool: Pool, tenant: str) -> dict[tuple[str, str], int]:

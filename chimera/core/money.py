@@ -115,3 +115,10 @@ def split_units(units: int, weights: Sequence[int]) -> list[int]:
     for place in by_remainder[: units - sum(parts)]:
         parts[place] += 1
     return parts
+
+
+def grouped(units: int, decimals: int) -> str:
+    """An amount for people, exactly, with its thousands set apart: ``12,345.50``."""
+    text = write_units(units, decimals)
+    whole, point, rest = text.lstrip("-").partition(".")
+    return f"{'-' if units < 0 else ''}{int(whole):,}{point}{rest}"

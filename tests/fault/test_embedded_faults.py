@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -39,7 +40,8 @@ def found(folder: Path) -> Family:
 def kill(pids: list[int]) -> None:
     assert pids
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # gone with one that was killed a moment ago
+            os.kill(pid, signal.SIGKILL)
 
 
 async def kill_keeper(folder: Path) -> None:

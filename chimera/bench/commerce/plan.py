@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chimera.commerce.assets import Asset, on_chain
-from chimera.commerce.budgets import Period, Scope
+from chimera.commerce.budget_use import Period, Scope
 from chimera.commerce.chain.embedded import COIN, LOCAL_CHAIN, TOKEN_DECIMALS
 from chimera.commerce.intents import Proposal, digest_of
 from chimera.commerce.paying import Patience

@@ -12,7 +12,8 @@ from chimera.bench.commerce.processes import NodeChild, SignerChild, WorkerChild
 from chimera.bench.commerce.worker import parts_of
 from chimera.bench.fleet.servers import Servers, open_servers
 from chimera.commerce.assets import AssetStore
-from chimera.commerce.budgets import BudgetStore, Limit, Period, Scope
+from chimera.commerce.budget_use import Period, Scope
+from chimera.commerce.budgets import BudgetStore, Limit
 from chimera.commerce.cfo_key import load_key
 from chimera.commerce.chain.embedded import COIN, LOCAL_CHAIN
 from chimera.commerce.chain.rpc import RpcChain, connect_chain

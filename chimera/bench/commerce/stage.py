@@ -11,7 +11,8 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from chimera.commerce.assets import USD, Asset, AssetStore
-from chimera.commerce.budgets import BudgetStore, Limit, Period, Scope
+from chimera.commerce.budget_use import Period, Scope
+from chimera.commerce.budgets import BudgetStore, Limit
 from chimera.commerce.intents import Intent
 from chimera.commerce.ledger import Ledger
 from chimera.commerce.rows import intent_of

@@ -13,7 +13,8 @@ from chimera.core.errors import InputError
 
 if TYPE_CHECKING:
     from chimera.commerce.assets import Asset
-    from chimera.commerce.budgets import Budget, Limit
+    from chimera.commerce.budget_use import Budget
+    from chimera.commerce.budgets import Limit
 
 app = typer.Typer(help="How much may be spent, by whom or on what, and what is left of it.")
 _WINDOW = re.compile(r"([1-9][0-9]{0,6})([smhd])")
@@ -107,7 +108,8 @@ async def require_governing(records: Records, tenant: str, by: str | None) -> st
 def _limit(
     of: str, amount: str, asset: "Asset", period: str, rolling: str | None, freeze: bool, tenant: str
 ) -> "Limit":
-    from chimera.commerce.budgets import PERIODS, SCOPES, Limit
+    from chimera.commerce.budget_use import PERIODS, SCOPES
+    from chimera.commerce.budgets import Limit
 
     scope, _, subject = of.partition(":")
     if scope not in SCOPES or (scope == "tenant") != (subject == ""):

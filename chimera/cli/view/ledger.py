@@ -8,23 +8,16 @@ from rich.text import Text
 from chimera.cli.view.tables import one_row, table
 from chimera.cli.view.text import line, moment, short
 from chimera.commerce.assets import Asset
-from chimera.commerce.budgets import Budget
+from chimera.commerce.budget_use import Budget
 from chimera.commerce.history import Made
 from chimera.commerce.payees import Payee
 from chimera.commerce.reconcile import Compared
 from chimera.commerce.statement import Entry
 from chimera.commerce.wallets import Wallet
-from chimera.core.money import write_units
+from chimera.core.money import grouped
 
 _STYLES = {"frozen": "cyan", "used up": "red", "nearly used up": "yellow", "running out": "yellow"}
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
-
-
-def grouped(units: int, decimals: int) -> str:
-    """An amount for people, exactly, with its thousands set apart: ``12,345.50``."""
-    text = write_units(units, decimals)
-    whole, point, rest = text.lstrip("-").partition(".")
-    return f"{'-' if units < 0 else ''}{int(whole):,}{point}{rest}"
 
 
 def balances_table(rows: Iterable[tuple[str, Asset, int]]) -> Table:

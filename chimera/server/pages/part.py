@@ -14,16 +14,30 @@ from chimera.app import App
 from chimera.server.callers import Caller
 from chimera.server.keeper import Keeper
 from chimera.server.pages.admin import AdminPage
+from chimera.server.pages.audit import AuditPage
 from chimera.server.pages.deciding import DecidingPage
+from chimera.server.pages.fleet import FleetPage
+from chimera.server.pages.incidents import IncidentsPage
 from chimera.server.pages.live import Live
 from chimera.server.pages.login import LoginPage
+from chimera.server.pages.money import MoneyPage
 from chimera.server.pages.queue import QueuePage
 from chimera.server.pages.shell import HEADERS, STATIC, Page, Shell
 from chimera.server.pages.signon import SignOnPage
 from chimera.server.pages.visitors import Visitor, Visitors
 from chimera.server.parts import Part
 
-PAGES: Sequence[Callable[[Shell], Page]] = (QueuePage, DecidingPage, LoginPage, SignOnPage, AdminPage)
+PAGES: Sequence[Callable[[Shell], Page]] = (
+    QueuePage,
+    DecidingPage,
+    FleetPage,
+    MoneyPage,
+    IncidentsPage,
+    AuditPage,
+    LoginPage,
+    SignOnPage,
+    AdminPage,
+)
 """Every page. One with a ``section`` is in the navigation."""
 _KEEP_ALIVE_S = 15
 

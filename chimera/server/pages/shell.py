@@ -57,15 +57,17 @@ Shown = Callable[[Request, Visitor], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Section:
-    """One entry of the navigation. ``roles``: who sees it; empty: everybody."""
+    """One entry of the navigation. ``roles``: who sees it, ``tenant``: of which; empty: everybody."""
 
     title: str
     path: str
     roles: frozenset[str] = frozenset()
+    tenant: str = ""
 
     def shown_to(self, known: Visitor) -> bool:
         """Whether somebody sees it. What he may do there is asked when he does it."""
-        return not self.roles or bool(self.roles & set(known.roles))
+        is_there = not self.tenant or self.tenant == known.tenant
+        return is_there and (not self.roles or bool(self.roles & set(known.roles)))
 
 
 class Page(Protocol):

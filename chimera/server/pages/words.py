@@ -55,6 +55,13 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
+def seconds(value: float | None) -> str:
+    """How long something takes."""
+    if value is None:
+        return ""
+    return f"{value:.1f} s" if value >= 1 else f"{value * 1_000:.1f} ms"
+
+
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "ago": ago,
     "moment": moment,
@@ -63,4 +70,5 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "pretty": as_json,
     "short": short,
     "percent": percent,
+    "seconds": seconds,
 }

@@ -1,0 +1,69 @@
+"""Search in the record of a tenant, newest first, a bounded stretch at a time."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from chimera.core.ids import digest
+from chimera.store.postgres import Pool, fetch, fetch_one
+
+STRETCH = 20_000
+"""How many events one search looks at for words: further back is looked when somebody asks."""
+_OF = """
+    tenant = %(tenant)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+    AND (%(mission_id)s::uuid IS NULL OR mission_id = %(mission_id)s)
+    AND (%(before)s::bigint IS NULL OR seq < %(before)s)
+"""
+_END = f"SELECT seq FROM audit_events WHERE {_OF} ORDER BY seq DESC OFFSET %(stretch)s - 1 LIMIT 1"  # noqa: S608
+_FOUND = (
+    f"SELECT seq, body, prev_hash, hash FROM audit_events WHERE {_OF} "  # noqa: S608
+    "AND (%(end)s::bigint IS NULL OR seq >= %(end)s) "
+    "AND (%(words)s::text IS NULL OR strpos(lower(body), %(words)s) > 0) "
+    "ORDER BY seq DESC LIMIT %(limit)s"
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events of a tenant. ``before``: those with a smaller number; ``words``: a piece of what they say."""
+
+    tenant: str
+    kind: str | None = None
+    mission_id: str | None = None
+    words: str | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True)
+class Found:
+    """Events, newest first. ``further``: before which number there may be more; None when all was looked at.
+
+    ``fits`` of an event: whether its hash is that of what it says and of the hash before it. That the chain is whole,
+    and that nobody wrote it anew, only :func:`chimera.store.audit.chain.verify_chain` says.
+    """
+
+    events: list[dict[str, Any]]
+    further: int | None
+
+
+async def search_audit(pool: Pool, wanted: Wanted) -> Found:
+    """The newest events that fit. With words, only a stretch of :data:`STRETCH` events is looked at."""
+    values: dict[str, Any] = {**vars(wanted), "words": wanted.words.lower() if wanted.words else None, "end": None}
+    if wanted.words:
+        end = await fetch_one(pool, _END, {**values, "stretch": STRETCH})
+        values["end"] = end["seq"] if end else None
+    events = [_event(row) for row in await fetch(pool, _FOUND, values)]
+    further = events[-1]["seq"] if len(events) == wanted.limit else values["end"]
+    return Found(events, further)
+
+
+def _event(row: dict[str, Any]) -> dict[str, Any]:
+    body, before = str(row["body"]), str(row["prev_hash"])
+    hashes = {"hash": row["hash"], "prev_hash": before, "fits": digest(before + body) == row["hash"]}
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    said = found if isinstance(found, dict) else {"kind": "", "actor": "", "at": "", "data": {"body": body}}
+    return {**said, "seq": row["seq"], **hashes}
