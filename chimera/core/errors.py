@@ -73,7 +73,8 @@
         ├── LoginBusy                     CH904  too many tries to log in
         ├── InvitationOver                CH905  an invitation that does not count
         ├── FormRefused                   CH906  a form that is not of this session
-        └── SignOnFailed                  CH907  a provider of OpenID Connect
+        ├── SignOnFailed                  CH907  a provider of OpenID Connect
+        └── NotThere                      CH908  a path or an id that whoever asks does not know
 
 Codes never change their meaning. A message is one line, holds no secret and no prompt text; ``context`` holds
 the ids that a log line needs. ``chimera errors`` prints this catalogue.
@@ -664,6 +665,13 @@ class SignOnFailed(RemoteAgentError):
     code = "CH907"
     remedy = "Try once more. If it stays, compare the oidc_ settings with what the provider has registered."
     retryable = True
+
+
+class NotThere(RemoteAgentError):
+    """There is nothing at that path, or of that id, for whoever asks."""
+
+    code = "CH908"
+    remedy = "List what there is; what belongs to another tenant is unknown here."
 
 
 def catalogue() -> list[type[ChimeraError]]:

@@ -14,7 +14,10 @@ from starlette.middleware import Middleware
 
 from chimera.app import App, open_app
 from chimera.core.settings import Settings, load_settings
-from chimera.server.bearer import Bearer, Everybody
+from chimera.server.api.office import Office
+from chimera.server.api.part import api_part
+from chimera.server.api.problems import problem
+from chimera.server.bearer import Bearer, Everybody, Refuse, refusal
 from chimera.server.callers import Caller, Callers
 from chimera.server.desk import Desk
 from chimera.server.doors import LOOPBACK, Doors
@@ -41,13 +44,14 @@ class Address:
 
 @dataclass(frozen=True)
 class House:
-    """What the parts share while the server runs."""
+    """What the parts share while the server runs. The doors differ in how they tell who is not let in."""
 
     app: App
     keeper: Keeper
     desk: Desk
     health: Health
     door: Door
+    door_of_api: Door
     everybody: Caller | None = None
     origins: Sequence[str] = ()
 
@@ -61,9 +65,8 @@ def compose(settings: Settings, opening: Opening, address: Address) -> Starlette
             app = await stack.enter_async_context(opening())
             keeper, health = Keeper(app), health_of(app)
             await stack.enter_async_context(keeper.open())
-            house = House(
-                app, keeper, Desk(app, keeper), health, _door(app, address), address.everybody, address.origins
-            )
+            door, desk, shown = _doors(app, address), Desk(app, keeper), (address.everybody, address.origins)
+            house = House(app, keeper, desk, health, door(refusal), door(problem), *shown)
             for part in await _parts(house):
                 await stack.enter_async_context(part.opened())
                 served.router.routes.extend(part.routes)
@@ -88,18 +91,21 @@ async def _parts(house: House) -> list[Part]:
     sold = context.payments.sells if context.payments is not None else ()
     return [
         mcp_part(sdk_server(house.desk), house.door, max_bytes),
+        api_part(Office(house.app, house.keeper, house.desk), house.door_of_api),
         await pages_part(house.app, house.keeper, house.everybody),
         langgraph_part(house.app, house.desk, house.keeper, house.door, house.origins),
         *[await sold_part(each, house.desk, context.oversight.principals) for each in sold],
     ]
 
 
-def _door(app: App, address: Address) -> Door:
+def _doors(app: App, address: Address) -> Callable[[Refuse], Door]:
+    """Makes doors, which count the calls of a caller together."""
     if address.everybody is not None:
-        return partial(Everybody, caller=address.everybody)
+        everybody = partial(Everybody, caller=address.everybody)
+        return lambda _: everybody
     context, settings = app.context, app.settings
     callers = Callers(context.oversight.keys, settings.server_calls_per_minute, context.clock, app.calls)
-    return partial(Bearer, callers=callers)
+    return lambda refuse: partial(Bearer, callers=callers, refuse=refuse)
 
 
 def address_of(settings: Settings, host: str, port: int, everybody: Caller | None = None) -> Address:

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
@@ -29,12 +29,17 @@ class KnownUser(AuthenticatedUser):
         self.caller = caller
 
 
-class Bearer:
-    """ASGI middleware: asks who calls, and lets nobody else in."""
+Refuse = Callable[[int, ChimeraError, Mapping[str, str]], Response]
+"""Tells a failure in the form that clients of an interface read: status, error and headers."""
 
-    def __init__(self, app: ASGIApp, callers: Callers) -> None:
+
+class Bearer:
+    """ASGI middleware: asks who calls, and lets nobody else in. ``refuse``: how whoever is not let in is told."""
+
+    def __init__(self, app: ASGIApp, callers: Callers, refuse: Refuse | None = None) -> None:
         self._app = app
         self._callers = callers
+        self._refuse: Refuse = refuse or refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its caller as ``scope["user"]``, or answer 401, 429 or 503."""
@@ -44,15 +49,15 @@ class Bearer:
             caller = await self._callers.known(_key(Headers(scope=scope)))
         except CallerUnknown as error:
             _LOG.warning("a call was refused: %s", error)
-            await refusal(401, error, {"WWW-Authenticate": 'Bearer realm="chimera", error="invalid_token"'})(
+            await self._refuse(401, error, {"WWW-Authenticate": 'Bearer realm="chimera", error="invalid_token"'})(
                 scope, receive, send
             )
         except CallerBusy as error:
             wait = math.ceil(float(error.context.get("wait_s", 1)))
-            await refusal(429, error, {"Retry-After": str(max(wait, 1))})(scope, receive, send)
+            await self._refuse(429, error, {"Retry-After": str(max(wait, 1))})(scope, receive, send)
         except ChimeraError as error:
             _LOG.warning("nobody can be let in: %s", error)
-            await refusal(503, error, {"Retry-After": "5"})(scope, receive, send)
+            await self._refuse(503, error, {"Retry-After": "5"})(scope, receive, send)
         else:
             await self._app({**scope, "user": KnownUser(caller)}, receive, send)
 

@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 from chimera.core.contracts import Mission, MissionResult, MissionStatus, Observation, Plan, TaskResult, Verdict
@@ -137,6 +138,27 @@ class MissionStore:
             {"tenant": tenant, "statuses": statuses, "limit": limit, "offset": offset},
         )
         return [{**row, "attended": row.pop("carried") or _lock_key(str(row["id"])) in held} for row in rows]
+
+    async def listed(
+        self,
+        tenant: str,
+        *,
+        status: str | None = None,
+        asked_by: str | None = None,
+        before: tuple[datetime, str] | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """The missions of a tenant, newest first. ``before``: when the last one before began, and its id."""
+        at, last = before or (None, None)
+        return await fetch(
+            self._pool,
+            "SELECT id::text, goal, status, asked_by, created_at, updated_at, deadline_at FROM missions "
+            "WHERE tenant = %(tenant)s AND (%(status)s::text IS NULL OR status = %(status)s) "
+            "AND (%(by)s::text IS NULL OR asked_by = %(by)s) "
+            "AND (%(at)s::timestamptz IS NULL OR (created_at, id) < (%(at)s, %(last)s::uuid)) "
+            "ORDER BY created_at DESC, id DESC LIMIT %(limit)s",
+            {"tenant": tenant, "status": status, "by": asked_by, "at": at, "last": last, "limit": limit},
+        )
 
     async def attended(self, mission_id: str) -> bool:
         """Whether a process, this one or another, runs the mission now, or the fleet has it."""

@@ -75,7 +75,7 @@ class Threads:
         if is_uuid(thread_id):
             whole = str(UUID(thread_id))
             if (row := await self._mission(whole)) is not None and row["tenant"] == caller.tenant:
-                await self._desk.may_see(caller, whole)
+                await self._desk.mission(caller, "mission.read", whole)
                 items = await self._open(caller, whole)
                 return Place(thread_of_mission(row, items, form), whole, items, row=row)
             if (card := await self._card(caller, whole)) is not None:

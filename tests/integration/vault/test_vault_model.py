@@ -252,7 +252,7 @@ class VaultMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(300)
 def test_the_vault_is_its_model(scene: "Scene") -> None:
     machine = type("Machine", (VaultMachine,), {"scene": scene})
-    default = settings.default or settings()
+    default: Any = settings.default or settings()
     few = settings(
         default,
         max_examples=default.max_examples // 5,

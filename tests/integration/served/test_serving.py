@@ -18,7 +18,7 @@ from langgraph_sdk.schema import RunCreateMetadata
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Turn  # noqa: TID251 - its type alone
-    from tests.integration.inbox.conftest import House  # noqa: TID251 - its type alone
+    from tests.integration.served.conftest import House  # noqa: TID251 - its type alone
 
 GO = {"mission": {"goal": "go"}}
 PATIENCE_S = 30

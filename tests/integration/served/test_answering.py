@@ -11,7 +11,7 @@ from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import ConflictError, UnprocessableEntityError
 
 if TYPE_CHECKING:
-    from tests.integration.inbox.conftest import House  # noqa: TID251 - its type alone
+    from tests.integration.served.conftest import House  # noqa: TID251 - its type alone
 
 PATIENCE_S = 30
 

@@ -1,4 +1,4 @@
-"""A server with missions that play, and the real client of the LangGraph SDK for it."""
+"""A server with missions that play, the real client of the LangGraph SDK for it, and its REST interface."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psycopg
 import pytest
 import uvicorn
@@ -52,6 +53,12 @@ class House:
     async def client(self, name: str = "ada", tenant: str = "default", **how: Any) -> LangGraphClient:
         """The SDK's client of somebody."""
         made = get_client(url=self.url, api_key=await self.key(name, tenant, **how))
+        return await self.stack.enter_async_context(made)
+
+    async def api(self, name: str = "ada", tenant: str = "default", **how: Any) -> httpx.AsyncClient:
+        """The REST interface as somebody calls it."""
+        headers = {"authorization": f"Bearer {await self.key(name, tenant, **how)}"}
+        made = httpx.AsyncClient(base_url=f"{self.url}/api/v1", headers=headers, timeout=30)
         return await self.stack.enter_async_context(made)
 
     async def waiting(self, client: LangGraphClient, **asked: Any) -> str:
