@@ -20,6 +20,7 @@ from chimera.server.pages.fleet import FleetPage
 from chimera.server.pages.incidents import IncidentsPage
 from chimera.server.pages.live import Live
 from chimera.server.pages.login import LoginPage
+from chimera.server.pages.missions import MissionsPage
 from chimera.server.pages.money import MoneyPage
 from chimera.server.pages.queue import QueuePage
 from chimera.server.pages.shell import HEADERS, STATIC, Page, Shell
@@ -30,6 +31,7 @@ from chimera.server.parts import Part
 PAGES: Sequence[Callable[[Shell], Page]] = (
     QueuePage,
     DecidingPage,
+    MissionsPage,
     FleetPage,
     MoneyPage,
     IncidentsPage,

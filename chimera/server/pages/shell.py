@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 
 from chimera.app import App
 from chimera.core.errors import (
+    CallerBusy,
     ChimeraError,
     ConflictError,
     FormRefused,
@@ -22,6 +23,7 @@ from chimera.core.errors import (
     InvitationOver,
     LoginBusy,
     LoginRefused,
+    MissionNotFound,
     SignOnFailed,
     StoreError,
 )
@@ -48,6 +50,8 @@ _STATUS: tuple[tuple[type[ChimeraError], int], ...] = (
     (SignOnFailed, 502),
     (GuardRejected, 403),
     (ConflictError, 409),
+    (CallerBusy, 429),
+    (MissionNotFound, 404),
     (InputError, 422),
     (StoreError, 503),
 )
