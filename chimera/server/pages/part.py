@@ -25,6 +25,7 @@ from chimera.server.pages.money import MoneyPage
 from chimera.server.pages.queue import QueuePage
 from chimera.server.pages.shell import HEADERS, STATIC, Page, Shell
 from chimera.server.pages.signon import SignOnPage
+from chimera.server.pages.tools import ToolsPage
 from chimera.server.pages.visitors import Visitor, Visitors
 from chimera.server.parts import Part
 
@@ -34,6 +35,7 @@ PAGES: Sequence[Callable[[Shell], Page]] = (
     MissionsPage,
     FleetPage,
     MoneyPage,
+    ToolsPage,
     IncidentsPage,
     AuditPage,
     LoginPage,

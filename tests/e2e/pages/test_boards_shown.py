@@ -53,7 +53,7 @@ def test_the_boards_are_drawn(
             "console", lambda message, told=failures: told.append(message.text) if message.type == "error" else None
         )
         page.on("dialog", lambda dialog, told=failures: told.append(dialog.message))
-        for title in ("Fleet", "Money", "Incidents", "Audit"):
+        for title in ("Fleet", "Money", "Tools", "Incidents", "Audit"):
             page.goto(f"/{title.lower()}")
             expect(page.get_by_role("heading", name=title, exact=title != "Incidents", level=1)).to_be_visible()
             if title == "Fleet":
