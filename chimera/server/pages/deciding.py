@@ -9,17 +9,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from chimera.core.contracts import ReviewDecision
+from chimera.core.contracts import ReviewDecision, ReviewItem
 from chimera.core.errors import InputError
 from chimera.guards.bulk import Alike
 from chimera.guards.decisions import Answered
 from chimera.review.answers import editable, why_unusable
 from chimera.server.pages.changed import changed_lines
+from chimera.server.pages.planning import edited_plan, shown_plan
 from chimera.server.pages.queue import QueuePage
 from chimera.server.pages.shell import Section, Shell
 from chimera.server.pages.visitors import Visitor
 
 _REASON_MAX, _EDIT_MAX = 4_000, 500_000
+_FIELDS_MAX = 2_000
+"""A plan has up to 200 tasks, of up to seven fields each."""
 Moves = Literal["claim", "release", "ask", "reassign", "escalate"]
 
 
@@ -50,7 +53,7 @@ class DecidingPage:
         action = _one_of(form, "action", ("approve", "reject", "edit"))
         said: dict[str, Any] = {"action": action, "reviewer": known.name, "reason": _text(form, "reason", _REASON_MAX)}
         if action == "edit":
-            said["payload"] = _edited(form)
+            said["payload"] = await self._edited(card.item, form)
         if action == "reject" and not said["reason"]:
             raise InputError("a rejection needs a reason", remedy="It goes back to whoever did the work.")
         found = await self._decisions.answer(
@@ -61,7 +64,7 @@ class DecidingPage:
     async def _compare(self, request: Request, known: Visitor) -> Response:
         """What an edit would change, and whether it can be used."""
         form, card = await _form(request), await self._queue.seen(known, request.path_params["item"])
-        edited = _edited(form)
+        edited = await self._edited(card.item, form)
         decision = ReviewDecision(action="edit", reviewer=known.name, payload=edited)
         lines = changed_lines(editable(card.item) or {}, edited)
         return self._shell.render(
@@ -109,12 +112,19 @@ class DecidingPage:
             back = await self._decisions.desk.undo(known.name, batch=batch)
         return self._shell.render(request, "undone.html", known, count=len(back))
 
+    async def _edited(self, item: ReviewItem, form: FormData) -> dict[str, Any]:
+        """What goes on instead: a plan by its fields, everything else as JSON."""
+        if shown_plan(item) is None:
+            return _as_json(form)
+        tools = await self._shell.app.context.tools.capabilities()
+        return edited_plan(item, {name: str(value) for name, value in form.items()}, (tool.name for tool in tools))
+
     def _grace(self) -> float:
         return self._shell.app.context.reviews.rules.grace_s
 
 
 async def _form(request: Request) -> FormData:
-    return await request.form(max_files=0, max_fields=20, max_part_size=_EDIT_MAX)
+    return await request.form(max_files=0, max_fields=_FIELDS_MAX, max_part_size=_EDIT_MAX)
 
 
 def _text(form: FormData, name: str, most: int) -> str:
@@ -133,7 +143,7 @@ def _version(form: FormData) -> int | None:
     return int(given) if given.isascii() and given.isdigit() else None
 
 
-def _edited(form: FormData) -> dict[str, Any]:
+def _as_json(form: FormData) -> dict[str, Any]:
     try:
         found: object = json.loads(_text(form, "payload", _EDIT_MAX))
     except (ValueError, RecursionError):

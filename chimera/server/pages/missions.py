@@ -11,16 +11,18 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from chimera.commerce.of_mission import payments_of
-from chimera.core.contracts import GOAL_MAX, Mission, MissionStatus
+from chimera.core.contracts import MissionStatus
 from chimera.core.errors import InputError
 from chimera.core.ids import digest
 from chimera.nodes.ending import FINAL
 from chimera.server.api.cursors import cursor, place
 from chimera.server.desk import Desk, Run
+from chimera.server.pages.beginning import begun_by
 from chimera.server.pages.shell import HEADERS, Section, Shell
 from chimera.server.pages.visitors import Visitor
 
 SHOWN, EVENTS = 50, 200
+_FIELD_MAX = 200_000
 _WAY = "page"
 
 
@@ -55,11 +57,9 @@ class MissionsPage:
         return self._shell.render(request, "missions.html", known, statuses=list(MissionStatus), **shown)
 
     async def _begin(self, request: Request, known: Visitor) -> Response:
-        form, about = await request.form(), dict[str, Any]()
-        goal = str(form.get("goal", "")).strip()
-        if not 0 < len(goal) <= GOAL_MAX:
-            raise InputError(f"a goal has 1 to {GOAL_MAX:,} characters", remedy="Say in plain words what is wanted.")
-        run = Run(Mission(goal=goal, tenant=known.tenant), 0.0, approve_plan=form.get("approve_plan") == "1")
+        form, about = await request.form(max_files=0, max_fields=20, max_part_size=_FIELD_MAX), dict[str, Any]()
+        mission = begun_by({name: str(value) for name, value in form.items()}, known.tenant)
+        run = Run(mission, 0.0, approve_plan=form.get("approve_plan") == "1")
         async with self._desk.recorded(known.caller, _WAY, "run_mission", about, reads=False):
             begun = await self._desk.run(known.caller, run, about)
         return RedirectResponse(f"/missions/{begun['mission_id']}", 303, HEADERS)

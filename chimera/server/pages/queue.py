@@ -16,6 +16,7 @@ from chimera.review.answers import editable
 from chimera.review.queue import Asked
 from chimera.review.work import Card, Which
 from chimera.server.pages.evidence import evidence_of
+from chimera.server.pages.planning import as_fields, shown_plan
 from chimera.server.pages.shell import HEADERS, Section, Shell
 from chimera.server.pages.views import view_of
 from chimera.server.pages.visitors import Visitor
@@ -92,6 +93,8 @@ class QueuePage:
             notes=notes,
             behind=behind,
             editable=editable(card.item),
+            plan=shown_plan(card.item),
+            as_fields=as_fields,
         )
 
     async def seen(self, known: Visitor, item: str) -> Card:

@@ -9,18 +9,14 @@ from chimera.store.postgres import Pool, fetch, fetch_one
 
 STRETCH = 20_000
 """How many events one search looks at for words: further back is looked when somebody asks."""
-_OF = """
-    tenant = %(tenant)s AND (%(kind)s::text IS NULL OR kind = %(kind)s)
-    AND (%(mission_id)s::uuid IS NULL OR mission_id = %(mission_id)s)
-    AND (%(before)s::bigint IS NULL OR seq < %(before)s)
-"""
-_END = f"SELECT seq FROM audit_events WHERE {_OF} ORDER BY seq DESC OFFSET %(stretch)s - 1 LIMIT 1"  # noqa: S608
-_FOUND = (
-    f"SELECT seq, body, prev_hash, hash FROM audit_events WHERE {_OF} "  # noqa: S608
-    "AND (%(end)s::bigint IS NULL OR seq >= %(end)s) "
-    "AND (%(words)s::text IS NULL OR strpos(lower(body), %(words)s) > 0) "
-    "ORDER BY seq DESC LIMIT %(limit)s"
-)
+_CONDITIONS = {
+    "kind": "kind = %(kind)s",
+    "mission_id": "mission_id = %(mission_id)s::uuid",
+    "before": "seq < %(before)s",
+    "end": "seq >= %(end)s",
+    "words": "strpos(lower(body), %(words)s) > 0",
+}
+"""What narrows a search. Only what is asked for is written: with a placeholder that may be null no index is used."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +47,18 @@ async def search_audit(pool: Pool, wanted: Wanted) -> Found:
     """The newest events that fit. With words, only a stretch of :data:`STRETCH` events is looked at."""
     values: dict[str, Any] = {**vars(wanted), "words": wanted.words.lower() if wanted.words else None, "end": None}
     if wanted.words:
-        end = await fetch_one(pool, _END, {**values, "stretch": STRETCH})
+        query = f"SELECT seq FROM audit_events WHERE {_where({**values, 'words': None})}"  # noqa: S608
+        end = await fetch_one(pool, f"{query} ORDER BY seq DESC OFFSET {STRETCH - 1} LIMIT 1", values)
         values["end"] = end["seq"] if end else None
-    events = [_event(row) for row in await fetch(pool, _FOUND, values)]
+    query = f"SELECT seq, body, prev_hash, hash FROM audit_events WHERE {_where(values)}"  # noqa: S608
+    events = [_event(row) for row in await fetch(pool, f"{query} ORDER BY seq DESC LIMIT %(limit)s", values)]
     further = events[-1]["seq"] if len(events) == wanted.limit else values["end"]
     return Found(events, further)
+
+
+def _where(values: dict[str, Any]) -> str:
+    wanted = [text for name, text in _CONDITIONS.items() if values[name] is not None]
+    return " AND ".join(["tenant = %(tenant)s", *wanted])
 
 
 def _event(row: dict[str, Any]) -> dict[str, Any]:

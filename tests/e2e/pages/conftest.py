@@ -29,6 +29,7 @@ from chimera.store.principals import Principal
 
 PASSWORD = "three odd words make it"
 NEW = random_ids()
+FEEDS = Path(__file__).parents[2] / "data"
 Found = TypeVar("Found")
 
 
@@ -45,6 +46,7 @@ class House:
             "CHIMERA_DATABASE_URL": database_url,
             "CHIMERA_REDIS_URL": redis_url,
             "CHIMERA_REVIEW_GRACE_S": "3",
+            "CHIMERA_SERVER_FILES": str(FEEDS),
         }
         self.options = options
         self.port = 0

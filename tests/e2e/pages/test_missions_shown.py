@@ -1,9 +1,11 @@
 """A mission in a real browser: a tree that renews itself, usable by all, on a desk and on a phone in the dark.
 
-Proves FR-752.
+Proves FR-752, FR-785 and FR-787.
 """
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from chimera.store.missions import MissionStore
 from chimera.store.postgres import Pool
 
 pytestmark = pytest.mark.timeout(180)
+FEED = Path(__file__).parents[2] / "data" / "sample_rss.xml"
 GOAL = "Brief me on heat pumps in schools"
 TITLES = ("Read the feeds of the week", "Compare what they say", "Write the briefing")
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
@@ -82,3 +85,36 @@ def test_a_mission_on_a_phone_in_the_dark(
         assert serious(page) == []
         assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
     shot(page, "phone-mission")
+
+
+def test_a_plan_is_edited_before_it_begins_and_the_mission_ends_with_what_was_edited(
+    served: Any, log_in: Callable[..., Page], serious: Callable[[Page], list[str]], shot: Callable[[Page, str], None]
+) -> None:
+    page = log_in("ada", "operator")
+    page.goto("/missions")
+    page.get_by_label("What is wanted").fill("Find what is rising and write a short briefing with sources")
+    page.get_by_text("Material, limits and voice").click()
+    page.get_by_label("Material").fill(f"feed: {FEED}")
+    page.get_by_label("show me the plan first").check()
+    page.get_by_role("button", name="Begin").click()
+    asked = page.get_by_role("link", name=re.compile("Is this plan")).first
+    page.goto(str(asked.get_attribute("href")))
+    page.keyboard.press("e")
+    expect(page.get_by_label("Title").first).to_be_focused()
+    page.get_by_label("Title").first.fill("Say it in my words")
+    expect(page.locator(".diff .new").first).to_contain_text("Say it in my words")
+    page.get_by_role("button", name="Add a task").click()
+    page.get_by_label("After").last.fill("t77")
+    expect(page.locator("#toasts, #compared").filter(has_text="title")).to_be_visible()
+    page.get_by_role("checkbox", name=re.compile("leave t[0-9]+ out")).last.check()
+    page.get_by_label("After").last.fill("")
+    assert serious(page) == []
+    shot(page, "plan")
+    page.get_by_role("button", name="Use the edit").click()
+    page.wait_for_url("**/reviews")
+    page.goto("/missions")
+    page.get_by_role("link", name=re.compile("Find what is rising")).first.click()
+    expect(page.get_by_text("Say it in my words").first).to_be_visible()
+    expect(page.locator(".tag.m-done, .tag.m-degraded, .tag.m-failed").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".tag.m-done").first).to_be_visible()
+    assert serious(page) == []

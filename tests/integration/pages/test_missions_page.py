@@ -104,3 +104,23 @@ def test_a_mission_is_begun_and_stopped_by_forms_of_ours(site: "Site") -> None:
     assert "hx-trigger" not in ada.get(path).text.partition("<main")[2]
     calls = site.rows("SELECT body::jsonb ->> 'data' FROM audit_events WHERE kind = 'server.called' ORDER BY seq")
     assert any('"page"' in body and "cancel_mission" in body for (body,) in calls)
+
+
+def test_a_mission_is_begun_with_material_limits_and_voice(site: "Site") -> None:
+    """Proves FR-752: as the form says, or not at all."""
+    ada = site.visitor("ada", "operator")
+    begun = ada.post(
+        "/missions", goal="What rises?", inputs="feed: https://feeds.example.com/a.xml\n\nlang : en ", persona="Dry",
+        constraints="No names\n Be brief", minutes="2", tokens="9000", approve_plan="1",
+    )  # fmt: skip
+    assert begun.status_code == 303
+    mission_id = begun.headers["location"].rpartition("/")[2]
+    context = site.do(site.app.context.missions.context(mission_id))
+    assert context.inputs == {"feed": "https://feeds.example.com/a.xml", "lang": "en"}
+    assert (context.persona, context.constraints, context.deadline_s) == ("Dry", ["No names", "Be brief"], 120)
+    assert context.budget.tokens == 9_000
+    ada.post(f"/missions/{mission_id}/cancel")
+    wrong = [{"inputs": "no colon"}, {"inputs": "a b: c"}, {"inputs": "feed: /etc/passwd"}, {"tokens": "-1"}]
+    for bad in [*wrong, *({"minutes": given} for given in ("soon", "0", "9" * 400))]:
+        refused = ada.post("/missions", goal="What rises?", **bad)
+        assert (refused.status_code, "/etc" in refused.text) == (422, False), bad

@@ -193,7 +193,17 @@ document.addEventListener("click", (event) => {
   if (!event.target.closest("[data-edit]")) return;
   const form = $("#edit");
   form.hidden = !form.hidden;
-  if (!form.hidden) $("textarea", form).focus();
+  if (!form.hidden) $("textarea, input:not([type=hidden])", form).focus();
+});
+
+// A task that is added to a plan takes the first number that no task has.
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-add-task]")) return;
+  const drawn = $("#new-task");
+  let number = 1;
+  while ($(`[data-task="t${number}"]`, drawn.parentNode)) number += 1;
+  drawn.insertAdjacentHTML("beforebegin", drawn.innerHTML.replaceAll("TASK", `t${number}`));
+  $(`[data-task="t${number}"] input`).focus();
 });
 
 const keys = {
